@@ -1,0 +1,1 @@
+//! admin/mod: to be written.

@@ -1,0 +1,1 @@
+//! cli/mod: to be written.

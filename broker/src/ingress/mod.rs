@@ -1,0 +1,1 @@
+//! ingress/mod: to be written.

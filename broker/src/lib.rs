@@ -1,0 +1,27 @@
+//! Reveille's broker: publish, fsynced log, match, deliver, replay; and the CLI that looks at it.
+//!
+//! Modules follow the data flow: [`ingress`] decodes with [`event`] and appends to [`log`];
+//! [`dispatch`] reads the log's durable tail, asks [`matching`] which triggers of [`triggers`] want an
+//! event, wakes ([`wake`]) and delivers ([`deliver`]), and settles cursors in [`state`].
+//! Ingress and dispatch meet only at the log. `ARCHITECTURE.md` has the picture and the invariants.
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod dead_letter;
+pub mod deliver;
+pub mod dispatch;
+pub mod drain;
+pub mod event;
+pub mod health;
+pub mod ingress;
+pub mod log;
+pub mod matching;
+pub mod metrics;
+pub mod names;
+pub mod state;
+pub mod telemetry;
+pub mod triggers;
+pub mod wake;

@@ -1,0 +1,3 @@
+//! segment: to be written.
+
+pub mod fs;

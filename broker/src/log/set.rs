@@ -1,0 +1,73 @@
+//! The logs that are open, by Broker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::EventLog;
+use crate::names::BrokerKey;
+
+/// The two logs of a Broker.
+#[derive(Debug, Clone)]
+pub struct BrokerLogs {
+    /// Whose.
+    pub key: BrokerKey,
+    /// Its events.
+    pub events: Arc<dyn EventLog>,
+    /// Its dead letters.
+    pub dead_letters: Arc<dyn EventLog>,
+}
+
+type ByName = HashMap<Box<str>, Arc<BrokerLogs>>;
+type ByNamespace = HashMap<Box<str>, ByName>;
+
+/// Which Brokers have open logs. Clones share the same set; look-ups take no lock.
+#[derive(Debug, Clone, Default)]
+pub struct LogSet(Arc<ArcSwap<ByNamespace>>);
+
+impl LogSet {
+    /// An empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The logs of a Broker; `None` when there is no such Broker.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<BrokerLogs>> {
+        self.0.load().get(namespace)?.get(name).cloned()
+    }
+
+    /// All of them, in order of key.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<BrokerLogs>> {
+        let mut all: Vec<_> = self.0.load().values().flat_map(HashMap::values).cloned().collect();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+
+    /// Adds a Broker's logs, or replaces them.
+    pub fn insert(&self, logs: BrokerLogs) {
+        let logs = Arc::new(logs);
+        self.0.rcu(|set| {
+            let mut set = ByNamespace::clone(set);
+            let names = set.entry(logs.key.namespace.as_str().into()).or_default();
+            names.insert(logs.key.name.as_str().into(), logs.clone());
+            set
+        });
+    }
+
+    /// Takes a Broker's logs out, so that publishers get a 404; the caller closes them.
+    pub fn remove(&self, key: &BrokerKey) -> Option<Arc<BrokerLogs>> {
+        let taken = self.get(key.namespace.as_str(), key.name.as_str())?;
+        self.0.rcu(|set| {
+            let mut set = ByNamespace::clone(set);
+            if let Some(names) = set.get_mut(key.namespace.as_str()) {
+                names.remove(key.name.as_str());
+            }
+            set
+        });
+        Some(taken)
+    }
+}

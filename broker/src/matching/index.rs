@@ -1,0 +1,1 @@
+//! Index: to be written.

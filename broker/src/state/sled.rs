@@ -1,0 +1,1 @@
+//! sled: to be written.

@@ -1,0 +1,196 @@
+//! The immutable table of Brokers and Triggers. A source (manifests, later the Kubernetes watch) publishes a whole
+//! new table; readers hold a snapshot and compare entries by equality to see what changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::UnixMicros;
+use crate::log::{Offset, Retention};
+use crate::matching::Filter;
+use crate::names::{BrokerKey, TriggerKey};
+
+/// Growth of the waits between attempts (Knative's names; `shared` arithmetic: linear n × delay,
+/// exponential 2^(n−1) × delay, before the n-th retry).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backoff {
+    /// n × delay.
+    Linear,
+    /// 2^(n−1) × delay.
+    Exponential,
+}
+
+/// Where events or dead letters are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The address as written, also where it cannot work (`bad://uri`): then delivery fails, and says why.
+    pub uri: String,
+}
+
+/// How delivery is tried, after the Trigger's block has replaced, or fallen back to, the Broker's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeliveryPolicy {
+    /// Retries after the first attempt.
+    pub retry: u32,
+    /// Growth of the waits.
+    pub backoff: Backoff,
+    /// Unit of the waits.
+    pub backoff_delay: Duration,
+    /// Limit of one attempt, from the first byte sent.
+    pub timeout: Duration,
+    /// Longest `Retry-After` that is obeyed; `None` means the broker's own limit.
+    pub retry_after_max: Option<Duration>,
+    /// Where dead letters go besides the dead-letter log.
+    pub dead_letter_sink: Option<Target>,
+}
+
+/// Order of deliveries (`reveille.dev/delivery-order`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As fast as possible.
+    Unordered,
+    /// One at a time per key: `partitionkey`, else `subject`, else `source`.
+    ByKey,
+    /// One at a time, in log order.
+    Ordered,
+}
+
+/// How events are put into HTTP (`delivery.format`, `reveille.dev/content-mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentMode {
+    /// Attributes in headers, data as body.
+    Binary,
+    /// One JSON document.
+    Structured,
+    /// A JSON array of events; only where a Trigger asks for it.
+    Batched,
+}
+
+/// What a 2xx answer with a body that is no CloudEvent means (`reveille.dev/reply`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Delivered, with a warning.
+    Lenient,
+    /// A failed attempt, as on Knative.
+    Strict,
+}
+
+/// Where a Trigger without a cursor begins (`reveille.dev/start`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartPosition {
+    /// The first event appended at or after this moment: the Trigger's creation, or a time that was asked for.
+    At(UnixMicros),
+    /// The first event kept.
+    Earliest,
+    /// The durable end when the Trigger was first seen.
+    Latest,
+    /// The cursor of a deleted Trigger of the same name; else as `At` its creation.
+    Resume(UnixMicros),
+    /// An offset.
+    Offset(Offset),
+}
+
+/// A local subscriber that the broker starts on demand (`reveille.dev/exec`, `reveille.dev/idle-period`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExecSpec {
+    /// Command line for `/bin/sh -c`.
+    pub command: String,
+    /// `host:port` that accepts a connection once the subscriber is awake.
+    pub address: String,
+    /// Stop it after this long without a delivery; `None` keeps it running.
+    pub idle_period: Option<Duration>,
+    /// How long a start may take before it counts as failed (`reveille.dev/wake-timeout`).
+    pub wake_timeout: Duration,
+}
+
+/// One Trigger, ready for dispatch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TriggerEntry {
+    /// Which.
+    pub key: TriggerKey,
+    /// Whose events.
+    pub broker: BrokerKey,
+    /// Which events.
+    pub filter: Filter,
+    /// To whom.
+    pub subscriber: Target,
+    /// How.
+    pub delivery: DeliveryPolicy,
+    /// In which order.
+    pub order: Order,
+    /// Upper limit of attempts under way at once (`reveille.dev/concurrency`); adaptive below it.
+    pub concurrency: usize,
+    /// In which content mode.
+    pub content_mode: ContentMode,
+    /// How plain 2xx bodies are taken.
+    pub reply: ReplyMode,
+    /// Where to begin without a cursor.
+    pub start: StartPosition,
+    /// How to wake the subscriber, where the broker does so.
+    pub exec: Option<ExecSpec>,
+}
+
+/// One Broker and its Triggers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerEntry {
+    /// Which.
+    pub key: BrokerKey,
+    /// How much of its log is kept; what the Broker does not say comes from the broker's flags.
+    pub retention: Retention,
+    /// Its Triggers by name.
+    pub triggers: BTreeMap<TriggerKey, Arc<TriggerEntry>>,
+}
+
+/// All Brokers at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    /// By namespace and name.
+    pub brokers: BTreeMap<BrokerKey, Arc<BrokerEntry>>,
+}
+
+/// Readers' end: the current table and its changes.
+#[derive(Debug, Clone)]
+pub struct TableSource(watch::Receiver<Arc<Table>>);
+
+/// The writer's end.
+#[derive(Debug)]
+pub struct TableWriter(watch::Sender<Arc<Table>>);
+
+impl TableSource {
+    /// An empty table and the end that replaces it.
+    #[must_use]
+    pub fn new() -> (TableWriter, Self) {
+        let (sender, receiver) = watch::channel(Arc::default());
+        (TableWriter(sender), Self(receiver))
+    }
+
+    /// The table now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Table> {
+        self.0.borrow().clone()
+    }
+
+    /// Waits for a table this reader has not seen, and returns it; `None` once there is no writer.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn changed(&mut self) -> Option<Arc<Table>> {
+        self.0.changed().await.ok()?;
+        Some(self.0.borrow_and_update().clone())
+    }
+}
+
+impl TableWriter {
+    /// Replaces the table; readers are told only when it differs.
+    pub fn publish(&self, table: Table) {
+        self.0.send_if_modified(|current| {
+            let differs = **current != table;
+            if differs {
+                *current = Arc::new(table);
+            }
+            differs
+        });
+    }
+}

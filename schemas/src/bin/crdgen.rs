@@ -1,0 +1,2 @@
+//! crdgen
+fn main() {}

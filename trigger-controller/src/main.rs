@@ -1,0 +1,2 @@
+//! reveille-controller.
+fn main() {}
