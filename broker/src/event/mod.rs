@@ -76,7 +76,6 @@ pub struct Event {
 
 impl Event {
     /// Starts an event; see [`EventBuilder`].
-    #[must_use]
     pub fn builder(version: SpecVersion) -> EventBuilder {
         EventBuilder::new(version)
     }

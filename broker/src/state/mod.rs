@@ -27,6 +27,9 @@ pub enum StateError {
     Failed(String),
 }
 
+/// A stored value under its key.
+pub type Entry = (String, Vec<u8>);
+
 /// Small durable values. Writes are queued to one owner and become durable together, at least once per flush
 /// interval (default 1 s); what a crash takes is at most that interval.
 ///
@@ -48,7 +51,7 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
     fn put(&self, key: String, value: Option<Vec<u8>>);
 
     /// All values whose keys begin with `prefix`, in order of key.
-    fn scan(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, StateError>>;
+    fn scan(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<Entry>, StateError>>;
 
     /// Makes everything queued so far durable.
     fn flush(&self) -> BoxFuture<'_, Result<(), StateError>>;

@@ -42,7 +42,7 @@ pub trait File: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// What the system said.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 }
 
 /// How to open a file.
