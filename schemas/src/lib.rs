@@ -2,3 +2,5 @@
 
 pub mod admin;
 pub mod error_code;
+
+pub use error_code::ErrorCode;
