@@ -1,1 +1,5 @@
-//! Tests.
+//! What the tests on real parts share: the tidy checks and the harness of processes, publishers and subscribers.
+//!
+//! The tests themselves lie in `tests/`, one binary per kind; the benchmark in `bench/`.
+
+pub mod tidy;
