@@ -1,5 +1,7 @@
 //! The kind `Broker`.
 
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn has the same keys; the lint reads them as one list")]
+
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
