@@ -1,0 +1,111 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::SpecVersion;
+use crate::matching::Clause;
+
+fn event(attributes: &[(String, String)]) -> Event {
+    let mut builder = Event::builder(SpecVersion::V1);
+    for name in ["id", "source", "type"] {
+        if !attributes.iter().any(|(given, _)| given == name) {
+            builder = builder.attribute(name, "a");
+        }
+    }
+    for (name, value) in attributes {
+        builder = builder.attribute(name, value);
+    }
+    builder.build().unwrap()
+}
+
+fn exact(name: &str, value: &str) -> Clause {
+    Clause::Exact([(name.to_owned(), value.to_owned())].into())
+}
+
+/// Few names and values, so that filters and events often meet.
+fn name() -> impl Strategy<Value = String> {
+    let names = ["type", "source", "subject", "ext", "specversion", "dataschema", "schemaurl"];
+    prop::sample::select(names.to_vec()).prop_map(str::to_owned)
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b", "ab", "ba", "1.0"]).prop_map(str::to_owned)
+}
+
+fn clause() -> impl Strategy<Value = Clause> {
+    let map = || prop::collection::btree_map(name(), value(), 1..3);
+    let leaf =
+        prop_oneof![map().prop_map(Clause::Exact), map().prop_map(Clause::Prefix), map().prop_map(Clause::Suffix)];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Clause::All),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Clause::Any),
+            inner.prop_map(|clause| Clause::Not(Box::new(clause))),
+        ]
+    })
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let attributes = prop::collection::btree_map(name(), prop_oneof![value(), Just(String::new())], 0..3);
+    let filters = prop::collection::vec(clause(), 0..3);
+    (attributes, filters).prop_map(|(attributes, filters)| Filter::compile(Some(&attributes), Some(&filters)).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn finds_what_asking_each_finds(
+        filters in prop::collection::vec(filter(), 0..20),
+        events in prop::collection::vec(prop::collection::vec((name(), value()), 0..6), 1..6),
+    ) {
+        let items: Vec<(usize, Filter)> = filters.into_iter().enumerate().collect();
+        let index = Index::build(items.clone());
+        for attributes in events {
+            let event = event(&attributes);
+            let naive: Vec<usize> =
+                items.iter().filter(|(_, filter)| filter.matches(&event)).map(|(at, _)| *at).collect();
+            let mut found = Vec::new();
+            index.matching(&event, &mut found);
+            found.sort_unstable();
+            prop_assert_eq!(found, naive);
+            for (_, filter) in &items {
+                prop_assert_eq!(filter.explain(&event).matched, filter.matches(&event));
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_filters_cost_as_much_as_one() {
+    type Make = fn(usize) -> Clause;
+    let rows: [(&str, Make); 4] = [
+        ("type", |n| exact("type", &format!("type.{n}"))),
+        ("any of types", |n| Clause::Any(vec![exact("type", &format!("type.{n}")), exact("type", &format!("or.{n}"))])),
+        ("own extension", |n| exact(&format!("ext{n}"), "v")),
+        ("shared source", |n| Clause::All(vec![exact("source", "/all"), exact("type", &format!("type.{n}"))])),
+    ];
+    for (row, make) in rows {
+        let items = (0..10_000).map(|n| (n, Filter::compile(None, Some(&[make(n)])).unwrap())).collect();
+        let index = Index::build(items);
+        let event = event(&[
+            ("type".to_owned(), "type.77".to_owned()),
+            ("source".to_owned(), "/all".to_owned()),
+            ("ext77".to_owned(), "v".to_owned()),
+        ]);
+        assert_eq!(index.candidates(&event).count(), 1, "{row}");
+        let mut found = Vec::new();
+        index.matching(&event, &mut found);
+        assert_eq!(found, [77], "{row}");
+    }
+}
+
+#[test]
+fn filters_without_an_exact_condition_are_asked() {
+    let prefix = Clause::Prefix([("type".to_owned(), "a".to_owned())].into());
+    let index = Index::build(vec![
+        ("everything", Filter::everything()),
+        ("prefix", Filter::compile(None, Some(&[prefix])).unwrap()),
+        ("not", Filter::compile(None, Some(&[Clause::Not(Box::new(exact("type", "a")))])).unwrap()),
+    ]);
+    let mut found = Vec::new();
+    index.matching(&event(&[]), &mut found);
+    assert_eq!(found, ["everything", "prefix"]);
+}
