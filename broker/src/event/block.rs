@@ -52,6 +52,7 @@ pub enum BlockError {
 #[derive(Debug)]
 #[must_use]
 pub struct EventBuilder {
+    version: SpecVersion,
     block: Vec<u8>,
     body: Bytes,
     seen: u8,
@@ -67,7 +68,7 @@ impl EventBuilder {
             SpecVersion::V1 => 0,
             SpecVersion::V03 => 1,
         });
-        Self { block, body: Bytes::new(), seen: 0, fault: None }
+        Self { version, block, body: Bytes::new(), seen: 0, fault: None }
     }
 
     /// Adds an attribute with a string value.
@@ -87,7 +88,7 @@ impl EventBuilder {
             self.fault = Some(BlockError::Length(name.to_owned()));
             return;
         };
-        let code = code_of(name);
+        let code = code_of(name, self.version);
         if !value.is_empty() && (ID..=TYPE).contains(&code) {
             self.seen |= 1 << code;
         }
@@ -143,7 +144,8 @@ impl EventBuilder {
     }
 }
 
-fn code_of(name: &str) -> u8 {
+/// `dataschema` and `schemaurl` are the standard attribute in one version each, and an extension in the other.
+fn code_of(name: &str, version: SpecVersion) -> u8 {
     match name {
         "id" => ID,
         "source" => SOURCE,
@@ -151,7 +153,8 @@ fn code_of(name: &str) -> u8 {
         "subject" => SUBJECT,
         "time" => TIME,
         "datacontenttype" => DATACONTENTTYPE,
-        "dataschema" | "schemaurl" => DATASCHEMA,
+        "dataschema" if version == SpecVersion::V1 => DATASCHEMA,
+        "schemaurl" if version == SpecVersion::V03 => DATASCHEMA,
         _ => EXTENSION,
     }
 }
@@ -327,6 +330,25 @@ mod tests {
         assert_eq!(event.attribute("new").unwrap().value, "x");
         assert_eq!(&event.body()[..], b"body");
         assert!(event.with_attributes(&[], &["new"]).attribute("new").is_none());
+    }
+
+    #[test]
+    fn the_schema_attribute_has_the_name_of_its_version() {
+        for (version, standard, extension) in
+            [(SpecVersion::V1, "dataschema", "schemaurl"), (SpecVersion::V03, "schemaurl", "dataschema")]
+        {
+            let event = Event::builder(version)
+                .attribute("id", "1")
+                .attribute("source", "/s")
+                .attribute("type", "t")
+                .attribute(extension, "x")
+                .attribute(standard, "https://a/b")
+                .build()
+                .unwrap();
+            assert_eq!(event.dataschema(), Some("https://a/b"));
+            assert_eq!(event.attribute(standard).unwrap().value, "https://a/b");
+            assert_eq!(event.attribute(extension).unwrap().value, "x");
+        }
     }
 
     #[test]

@@ -16,10 +16,15 @@
 mod block;
 pub mod decode;
 pub mod encode;
+mod fault;
 pub mod json;
+pub mod media_type;
+mod percent;
+mod rules;
 pub mod sdk;
 
 pub use block::{Attribute, Attributes, BlockError, EventBuilder};
+pub use fault::{AttributeFault, DataFault, DecodeError};
 
 use bytes::Bytes;
 
