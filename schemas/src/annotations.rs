@@ -1,1 +1,178 @@
-//! annotations.
+//! The annotations of Brokers and Triggers: what has no field in Knative's schema. Each has one reader here, which
+//! validation and the broker share.
+
+use std::time::Duration;
+
+use crate::{duration, quantity};
+
+/// What every annotation of ours begins with.
+pub const PREFIX: &str = "reveille.dev/";
+
+/// On a Broker: its class; those of another class than [`crate::broker::CLASS`] are left alone.
+pub const BROKER_CLASS: &str = "eventing.knative.dev/broker.class";
+/// On a Trigger: whether to make the Broker `default` for it, `enabled` or `disabled` (Knative's).
+pub const INJECTION: &str = "eventing.knative.dev/injection";
+/// On a Trigger: a source, as a JSON object reference, that must be ready first (Knative's).
+pub const DEPENDENCY: &str = "knative.dev/dependency";
+
+/// On a Trigger: where it begins, `earliest`, `latest`, `resume`, an RFC 3339 time, or `#OFFSET`.
+pub const START: &str = "reveille.dev/start";
+/// On a Trigger: `unordered`, `by-key` or `ordered`.
+pub const DELIVERY_ORDER: &str = "reveille.dev/delivery-order";
+/// On a Trigger: `binary`, `structured` or `batched`.
+pub const CONTENT_MODE: &str = "reveille.dev/content-mode";
+/// On a Trigger: `lenient` or `strict`, what a 2xx answer with a body that is no CloudEvent means.
+pub const REPLY: &str = "reveille.dev/reply";
+/// On a Trigger: most attempts under way at once, 1 to [`CONCURRENCY_MAX`].
+pub const CONCURRENCY: &str = "reveille.dev/concurrency";
+/// On a Trigger with a local `uri`: the command that starts its subscriber.
+pub const EXEC: &str = "reveille.dev/exec";
+/// On a Trigger: how long without a delivery before its subscriber is put to sleep, ISO 8601, above zero.
+pub const IDLE_PERIOD: &str = "reveille.dev/idle-period";
+/// On a Trigger: how long a wake may take before it counts as failed, ISO 8601, above zero.
+pub const WAKE_TIMEOUT: &str = "reveille.dev/wake-timeout";
+/// On a Trigger: the Service's port to deliver to, by number or name.
+pub const PORT: &str = "reveille.dev/port";
+/// On a Trigger: `auto`, `endpoints` or `service`.
+pub const DELIVERY_PATH: &str = "reveille.dev/delivery-path";
+/// On a Broker: how long events are kept, ISO 8601, above zero.
+pub const RETENTION_AGE: &str = "reveille.dev/retention-age";
+/// On a Broker: how many bytes of events are kept, such as `10Gi`.
+pub const RETENTION_BYTES: &str = "reveille.dev/retention-bytes";
+/// On a Broker: above how many bytes the oldest events go even if they are not delivered, such as `20Gi`.
+pub const DISCARD_ABOVE_BYTES: &str = "reveille.dev/discard-above-bytes";
+
+/// Largest [`CONCURRENCY`]: as many connections as one subscriber could be asked to hold.
+pub const CONCURRENCY_MAX: usize = 10_000;
+
+/// Which kind an annotation stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// On a Broker.
+    Broker,
+    /// On a Trigger.
+    Trigger,
+}
+
+/// An annotation of ours.
+#[derive(Debug, Clone, Copy)]
+pub struct Annotation {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub kind: Kind,
+    /// Says what is wrong with a value, if anything.
+    pub check: fn(&str) -> Option<String>,
+}
+
+/// All annotations of ours.
+pub const ALL: &[Annotation] = &[
+    Annotation { name: START, kind: Kind::Trigger, check: |v| start(v).err() },
+    Annotation { name: DELIVERY_ORDER, kind: Kind::Trigger, check: |v| word(v, &["unordered", "by-key", "ordered"]) },
+    Annotation { name: CONTENT_MODE, kind: Kind::Trigger, check: |v| word(v, &["binary", "structured", "batched"]) },
+    Annotation { name: REPLY, kind: Kind::Trigger, check: |v| word(v, &["lenient", "strict"]) },
+    Annotation { name: CONCURRENCY, kind: Kind::Trigger, check: |v| concurrency(v).err() },
+    Annotation { name: EXEC, kind: Kind::Trigger, check: exec },
+    Annotation { name: IDLE_PERIOD, kind: Kind::Trigger, check: |v| period(v).err() },
+    Annotation { name: WAKE_TIMEOUT, kind: Kind::Trigger, check: |v| period(v).err() },
+    Annotation { name: PORT, kind: Kind::Trigger, check: port },
+    Annotation { name: DELIVERY_PATH, kind: Kind::Trigger, check: |v| word(v, &["auto", "endpoints", "service"]) },
+    Annotation { name: RETENTION_AGE, kind: Kind::Broker, check: |v| period(v).err() },
+    Annotation { name: RETENTION_BYTES, kind: Kind::Broker, check: |v| bytes(v).err() },
+    Annotation { name: DISCARD_ABOVE_BYTES, kind: Kind::Broker, check: |v| bytes(v).err() },
+];
+
+/// A read [`START`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The first event kept.
+    Earliest,
+    /// What comes from now on.
+    Latest,
+    /// Where a deleted Trigger of the same name stood.
+    Resume,
+    /// The first event at or after this moment, in microseconds since the Unix epoch.
+    At(u64),
+    /// The event with this offset.
+    Offset(u64),
+}
+
+/// Reads [`START`].
+///
+/// # Errors
+/// What is wrong with the value and what to write.
+pub fn start(value: &str) -> Result<Start, String> {
+    let wrong = || format!("`{}` is none of earliest, latest, resume, an RFC 3339 time, #OFFSET", shown(value));
+    match value {
+        "earliest" => Ok(Start::Earliest),
+        "latest" => Ok(Start::Latest),
+        "resume" => Ok(Start::Resume),
+        _ => match value.strip_prefix('#') {
+            Some(offset) => offset.parse().map(Start::Offset).map_err(|_| wrong()),
+            None => {
+                let moment: jiff::Timestamp = value.parse().map_err(|_| wrong())?;
+                u64::try_from(moment.as_microsecond()).map(Start::At).map_err(|_| format!("{} (since 1970)", wrong()))
+            }
+        },
+    }
+}
+
+/// Reads [`CONCURRENCY`].
+///
+/// # Errors
+/// What is wrong with the value and what to write.
+pub fn concurrency(value: &str) -> Result<usize, String> {
+    value
+        .parse()
+        .ok()
+        .filter(|count| (1..=CONCURRENCY_MAX).contains(count))
+        .ok_or_else(|| format!("`{}` is no whole number from 1 to {CONCURRENCY_MAX}", shown(value)))
+}
+
+/// Reads [`IDLE_PERIOD`], [`WAKE_TIMEOUT`] and [`RETENTION_AGE`].
+///
+/// # Errors
+/// What is wrong with the value and what to write.
+pub fn period(value: &str) -> Result<Duration, String> {
+    match duration::parse(value) {
+        Ok(length) if length.is_zero() => Err(format!("`{value}` is zero; give a duration above zero, such as PT30S")),
+        Ok(length) => Ok(length),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads [`RETENTION_BYTES`] and [`DISCARD_ABOVE_BYTES`].
+///
+/// # Errors
+/// What is wrong with the value and what to write.
+pub fn bytes(value: &str) -> Result<u64, String> {
+    match quantity::parse_bytes(value) {
+        Ok(0) => Err("0 bytes would keep nothing; give a size such as 10Gi".into()),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn exec(value: &str) -> Option<String> {
+    value.trim().is_empty().then(|| "is empty; give the command that starts the subscriber".into())
+}
+
+fn port(value: &str) -> Option<String> {
+    let number = value.parse::<u16>().is_ok_and(|number| number > 0);
+    let name = value.len() <= 15
+        && value.bytes().any(|b| b.is_ascii_lowercase())
+        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !value.starts_with('-')
+        && !value.ends_with('-');
+    (!number && !name)
+        .then(|| format!("`{}` is neither a port from 1 to 65535 nor the name of a port, such as http", shown(value)))
+}
+
+fn word(value: &str, words: &[&str]) -> Option<String> {
+    (!words.contains(&value)).then(|| format!("`{}` is none of {}", shown(value), words.join(", ")))
+}
+
+/// The first part of a value, for a message.
+fn shown(value: &str) -> String {
+    value.chars().take(80).collect()
+}

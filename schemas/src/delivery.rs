@@ -23,8 +23,7 @@ pub struct DeliverySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = ISO_8601))]
     pub timeout: Option<String>,
-    /// How waits between attempts grow: `linear` (n × backoffDelay before the n-th retry) or `exponential`
-    /// (2^(n−1) × backoffDelay). Without it, or without `backoffDelay`, retries follow at once.
+    /// How waits between attempts grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff_policy: Option<BackoffPolicy>,
     /// Unit of the waits between attempts, as an ISO 8601 duration such as `PT0.2S`.
@@ -36,8 +35,7 @@ pub struct DeliverySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = ISO_8601))]
     pub retry_after_max: Option<String>,
-    /// How events are put into HTTP: `binary` (attributes in headers; the default) or `json` (one JSON document).
-    /// Read from a Trigger's block only.
+    /// How events are put into HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<DeliveryFormat>,
 }
@@ -45,7 +43,8 @@ pub struct DeliverySpec {
 /// What an ISO 8601 duration looks like, for the API server; [`crate::duration::parse`] decides.
 pub const ISO_8601: &str = r"^P([0-9]+([.,][0-9]+)?[YMWD])*(T([0-9]+([.,][0-9]+)?[HMS])+)?$";
 
-/// How waits between attempts grow.
+/// How waits between attempts grow: `linear` (n × backoffDelay before the n-th retry) or `exponential`
+/// (2^(n−1) × backoffDelay). Without it, or without `backoffDelay`, retries follow at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BackoffPolicy {
@@ -55,7 +54,8 @@ pub enum BackoffPolicy {
     Exponential,
 }
 
-/// How events are put into HTTP.
+/// How events are put into HTTP: `binary` (attributes in headers; the default) or `json` (one JSON document). Read
+/// from a Trigger's block only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryFormat {
