@@ -166,7 +166,12 @@ impl EventLog for MemoryLog {
         Tail::new(self.0.end.subscribe())
     }
 
-    fn trim(&self, settled: Offset, retention: Retention, now: UnixMicros) -> BoxFuture<'_, Result<Trimmed, TrimError>> {
+    fn trim(
+        &self,
+        settled: Offset,
+        retention: Retention,
+        now: UnixMicros,
+    ) -> BoxFuture<'_, Result<Trimmed, TrimError>> {
         ready(Ok(self.state().trim(settled, retention, now))).boxed()
     }
 
@@ -183,4 +188,3 @@ impl EventLog for MemoryLog {
         ready(()).boxed()
     }
 }
-
