@@ -2,4 +2,5 @@
 //!
 //! The tests themselves lie in `tests/`, one binary per kind; the benchmark in `bench/`.
 
+pub mod harness;
 pub mod tidy;
