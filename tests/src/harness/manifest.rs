@@ -59,6 +59,13 @@ impl TriggerManifest {
         Self { name, broker: "default".to_owned(), uri, annotations: Vec::new(), spec: String::new() }
     }
 
+    /// The same Trigger under another name.
+    #[must_use]
+    pub fn renamed(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
     /// Which Broker of the namespace.
     #[must_use]
     pub fn broker(mut self, broker: &str) -> Self {

@@ -315,11 +315,16 @@ impl BrokerProcess {
     }
 
     /// Asks it to stop, waits, and tells how it ended.
+    pub async fn sigterm(self) -> ExitStatus {
+        self.ask_to_stop();
+        self.ended().await
+    }
+
+    /// Waits until it has ended, and tells how.
     ///
     /// # Panics
     /// When it does not end within the deadline.
-    pub async fn sigterm(mut self) -> ExitStatus {
-        self.ask_to_stop();
+    pub async fn ended(mut self) -> ExitStatus {
         timeout(DEADLINE, self.child.wait()).await.expect("the broker stops in time").expect("it can be waited for")
     }
 
