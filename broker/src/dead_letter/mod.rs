@@ -5,4 +5,4 @@
 
 pub mod letter;
 
-pub use letter::{DeadLetter, Reason};
+pub use letter::{DeadLetter, LetterError, Reason};
