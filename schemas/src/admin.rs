@@ -153,7 +153,7 @@ impl TriggerState {
 /// What a Trigger has not settled yet.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lag {
-    /// Offsets from the lowest unsettled one to the log's end; those that do not match are counted too.
+    /// Events that matched and are not settled, and all that have not been matched yet.
     pub events: u64,
     /// Their bytes, estimated from the mean size of the log's records.
     pub bytes: u64,
@@ -221,7 +221,8 @@ pub struct Addresses {
     pub admin: String,
 }
 
-/// The last line of a stream that ends early. (A blank line in a stream is a sign of life.)
+/// A line of a stream that is no item: part of what was asked for is missing here. The stream goes on where it can.
+/// (A blank line is a sign of life.)
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamProblem {
     /// Why.
