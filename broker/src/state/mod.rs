@@ -4,10 +4,14 @@
 //! the cursors a second time in a small checksummed file of ours, so that the sled directory may be deleted.
 
 pub mod checkpoint;
+pub mod codec;
 pub mod cursor;
+pub mod memory;
 pub mod sled;
 
 pub use cursor::{Cursor, Phase, Unsettled};
+pub use memory::MemoryStore;
+pub use sled::{Options, SledStore};
 
 use futures_util::future::BoxFuture;
 
@@ -24,6 +28,17 @@ pub enum StateError {
     },
     /// The store failed.
     #[error("state store: {0}")]
+    Failed(String),
+}
+
+/// Whether a state store keeps what it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// It does.
+    Sound,
+    /// One of the two copies cannot be written; cursors go on in the other.
+    Degraded(String),
+    /// Nothing can be written: a restart repeats deliveries made since.
     Failed(String),
 }
 
@@ -56,3 +71,6 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
     /// Makes everything queued so far durable.
     fn flush(&self) -> BoxFuture<'_, Result<(), StateError>>;
 }
+
+#[cfg(test)]
+mod tests;
