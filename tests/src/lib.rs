@@ -2,5 +2,6 @@
 //!
 //! The tests themselves lie in `tests/`, one binary per kind; the benchmark in `bench/`.
 
+pub mod fuzz_bodies;
 pub mod harness;
 pub mod tidy;

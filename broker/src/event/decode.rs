@@ -9,12 +9,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-use super::fault::{AttributeFault, DecodeError, quoted};
+use super::fault::{AttributeFault, DataFault, DecodeError, quoted};
 use super::media_type::{self, Mode};
 use super::{BodyKind, Event, EventBuilder, SpecVersion, ValueKind, json, percent, rules};
 
-/// Most attributes that one event may have, extensions included. Ten times what real events carry, and small enough
-/// that looking for repeated names stays cheap.
+/// Most attributes that one event may have, extensions included, `specversion` and `datacontenttype` apart. Ten times
+/// what real events carry, and small enough that looking for repeated names stays cheap.
 pub const ATTRIBUTES_MAX: usize = 128;
 
 /// Most events in one batch: with the default request limit of 16 MiB, an average of 1 KiB each. It bounds the memory
@@ -113,7 +113,7 @@ pub fn decode_binary(headers: &HeaderMap, body: Bytes) -> Result<Event, DecodeEr
             None if header == CONTENT_TYPE => "datacontenttype",
             None => continue,
         };
-        attributes += 1;
+        attributes += usize::from(header != CONTENT_TYPE);
         if attributes > ATTRIBUTES_MAX {
             return Err(DecodeError::TooManyAttributes { limit: ATTRIBUTES_MAX });
         }
@@ -125,7 +125,8 @@ pub fn decode_binary(headers: &HeaderMap, body: Bytes) -> Result<Event, DecodeEr
     let kind = match body.is_empty() {
         true => BodyKind::None,
         // The body is base64 text and goes on as such, together with the attribute that says so.
-        false if base64 && std::str::from_utf8(&body).is_ok() => BodyKind::Text,
+        false if base64 && json::is_base64(&body) => BodyKind::Text,
+        false if base64 => return Err(DecodeError::Data(DataFault::Base64)),
         false => BodyKind::Binary,
     };
     finish(builder.body(kind, body))

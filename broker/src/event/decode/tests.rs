@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::encode::{BATCH_JSON, STRUCTURED_JSON, encode_batch, encode_binary, encode_structured};
-use crate::event::{DataFault, json};
+use crate::event::json;
 
 fn headers(rows: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -89,7 +89,7 @@ fn faulty_headers_are_refused_by_name_and_reason() {
     ] {
         assert_eq!(binary(extra), Err(expected), "{extra:?}");
     }
-    let many: Vec<_> = (0..=ATTRIBUTES_MAX).map(|n| (format!("ce-x{n}"), "v")).collect();
+    let many: Vec<_> = (3..=ATTRIBUTES_MAX).map(|n| (format!("ce-x{n}"), "v")).collect();
     let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     assert_eq!(binary(&many), Err(DecodeError::TooManyAttributes { limit: ATTRIBUTES_MAX }));
 }
@@ -134,6 +134,8 @@ fn version_0_3_is_kept() {
 
     let mut encoded = headers(&rows);
     encoded.insert("ce-datacontentencoding", HeaderValue::from_static("base64"));
+    let wrong = decode_binary(&encoded, Bytes::from_static(b"AAH-/"));
+    assert_eq!(wrong, Err(DecodeError::Data(DataFault::Base64)));
     let event = decode_binary(&encoded, Bytes::from_static(b"AAH/")).unwrap();
     assert_eq!(encode_binary(&event), (encoded, Bytes::from_static(b"AAH/")), "the text goes on as it came");
     let again = structured(std::str::from_utf8(&encode_structured(&event)).unwrap()).unwrap();
@@ -220,8 +222,14 @@ fn faulty_json_events_are_refused_by_name_and_reason() {
     ] {
         assert_eq!(structured(text), Err(fault("specversion", expected)), "{text}");
     }
-    let many: String = (0..MEMBERS_TOO_MANY).map(|n| format!(r#","x{n}":1"#)).collect();
-    assert_eq!(with(&many), Err(DecodeError::TooManyAttributes { limit: ATTRIBUTES_MAX }));
+    // id, source and type count, datacontenttype and data do not.
+    let many = |count: usize| -> String { (3..count).map(|n| format!(r#","x{n}":1"#)).collect() };
+    let full = with(&format!(r#"{},"datacontenttype":"a/json","data":1"#, many(ATTRIBUTES_MAX))).unwrap();
+    let (map, body) = encode_binary(&full);
+    assert!(decode_binary(&map, body).is_ok(), "what one mode takes, the other does");
+    for count in [ATTRIBUTES_MAX + 1, ATTRIBUTES_MAX + 9] {
+        assert_eq!(with(&many(count)), Err(DecodeError::TooManyAttributes { limit: ATTRIBUTES_MAX }));
+    }
     for broken in ["", "{", "[]", "1", "\"x\"", "{\"a\":01}", "{\"a\":\"\u{1}\"}", "\u{feff}{}"] {
         assert!(matches!(structured(broken), Err(DecodeError::Json(_))), "{broken:?}: {:?}", structured(broken));
     }
@@ -230,8 +238,6 @@ fn faulty_json_events_are_refused_by_name_and_reason() {
     let latin1 = decode_structured(STRUCTURED_JSON, Bytes::from_static(b"{\"a\":\"\xe9\"}"));
     assert_eq!(latin1, Err(DecodeError::NotUtf8 { at: 6 }));
 }
-
-const MEMBERS_TOO_MANY: usize = ATTRIBUTES_MAX + 1;
 
 #[test]
 fn typed_values_keep_their_type() {

@@ -1,0 +1,4 @@
+//! Structured-mode messages: see `tests::fuzz_bodies::structured`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz_bodies::structured(input));
