@@ -1,0 +1,140 @@
+//! What comes after an attempt: the one decision from its outcome to settling, trying again, or giving up. Pure.
+
+use std::time::Duration;
+
+use super::schedule;
+use crate::dead_letter::Reason;
+use crate::deliver::Outcome;
+use crate::event::{Attribute, Event, ValueKind};
+use crate::triggers::DeliveryPolicy;
+
+/// Hops of an event that does not say how many it has (Knative's default of `knativebrokerttl`).
+pub const HOPS_DEFAULT: i64 = 255;
+
+/// The attribute that counts an event's remaining hops.
+pub const HOPS_ATTRIBUTE: &str = "knativebrokerttl";
+
+/// What to do with the event.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub enum Next {
+    /// It is done.
+    Settle,
+    /// It is done once this reply is durable.
+    SettleAfterReply(Box<Event>),
+    /// Try again after this long.
+    Retry {
+        /// From now.
+        wait: Duration,
+    },
+    /// Give up.
+    DeadLetter(Reason),
+}
+
+/// Decides what follows `outcome`, which the `attempts`-th attempt (from 1) came to. `jitter` lies in 0..1.
+pub fn decide(outcome: &Outcome, attempts: u32, policy: &DeliveryPolicy, jitter: f64) -> Next {
+    match outcome {
+        Outcome::Delivered { reply: Some(reply), .. } => Next::SettleAfterReply(reply.clone()),
+        Outcome::Delivered { reply: None, .. } => Next::Settle,
+        Outcome::Retryable(_) if attempts > policy.retry => Next::DeadLetter(Reason::RetriesExhausted),
+        Outcome::Retryable(failure) => {
+            Next::Retry { wait: schedule::wait(policy, attempts, failure.retry_after, jitter) }
+        }
+        Outcome::Refused(failure) if failure.code.is_some() => Next::DeadLetter(Reason::Refused),
+        Outcome::Refused(_) => Next::DeadLetter(Reason::BadAddress),
+    }
+}
+
+/// The reply as it is stored: with one hop less than the event that it answers. `None` when there is none left.
+#[must_use]
+pub fn with_hops(reply: &Event, original: &Event) -> Option<Event> {
+    let stored = original.attribute(HOPS_ATTRIBUTE).and_then(|attribute| attribute.value.parse::<i64>().ok());
+    let left = stored.unwrap_or(HOPS_DEFAULT).saturating_sub(1);
+    if left <= 0 {
+        return None;
+    }
+    let mut builder = Event::builder(reply.spec_version());
+    for Attribute { name, value, kind } in reply.attributes() {
+        if name != HOPS_ATTRIBUTE {
+            builder.push(name, value, kind);
+        }
+    }
+    // CloudEvents integers have 32 bits; whoever publishes more hops than that gets as many as there are.
+    let left = left.min(i64::from(i32::MAX)).to_string();
+    builder.push(HOPS_ATTRIBUTE, &left, ValueKind::Integer);
+    builder.body(reply.body_kind(), reply.body().clone()).build().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::deliver::Failure;
+    use crate::event::{BodyKind, SpecVersion};
+    use crate::triggers::Backoff;
+
+    fn event(hops: Option<&str>) -> Event {
+        let mut builder =
+            Event::builder(SpecVersion::V03).attribute("id", "1").attribute("source", "/s").attribute("type", "t");
+        if let Some(hops) = hops {
+            builder.push(HOPS_ATTRIBUTE, hops, ValueKind::String);
+        }
+        builder.body(BodyKind::Text, Bytes::from_static(b"x")).build().unwrap()
+    }
+
+    fn failure(code: Option<u16>) -> Failure {
+        Failure { code, error: String::new(), body: Bytes::new(), retry_after: None, unreachable: false }
+    }
+
+    #[test]
+    fn every_outcome_has_its_next() {
+        let policy = DeliveryPolicy {
+            retry: 2,
+            backoff: Backoff::Linear,
+            backoff_delay: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            retry_after_max: None,
+            dead_letter_sink: None,
+        };
+        let reply = Box::new(event(None));
+        let delivered = |reply| Outcome::Delivered { code: 200, reply, odd_body: false };
+        let retryable = Outcome::Retryable(failure(Some(503)));
+        for (outcome, attempts, expected) in [
+            (delivered(None), 1, Next::Settle),
+            (delivered(None), 9, Next::Settle),
+            (delivered(Some(reply.clone())), 1, Next::SettleAfterReply(reply)),
+            (retryable.clone(), 1, Next::Retry { wait: Duration::from_secs(1) }),
+            (retryable.clone(), 2, Next::Retry { wait: Duration::from_secs(2) }),
+            (retryable.clone(), 3, Next::DeadLetter(Reason::RetriesExhausted)),
+            (retryable, u32::MAX, Next::DeadLetter(Reason::RetriesExhausted)),
+            (Outcome::Refused(failure(Some(422))), 1, Next::DeadLetter(Reason::Refused)),
+            (Outcome::Refused(failure(None)), 1, Next::DeadLetter(Reason::BadAddress)),
+        ] {
+            assert_eq!(decide(&outcome, attempts, &policy, 0.0), expected, "{outcome:?} {attempts}");
+        }
+    }
+
+    #[test]
+    fn hops_run_out() {
+        for (original, expected) in [
+            (None, Some("254")),
+            (Some("255"), Some("254")),
+            (Some("2"), Some("1")),
+            (Some("1"), None),
+            (Some("0"), None),
+            (Some("-5"), None),
+            (Some("many"), Some("254")),
+            (Some("9223372036854775807"), Some("2147483647")),
+        ] {
+            let reply = event(Some("77"));
+            let stored = with_hops(&reply, &event(original));
+            let hops = stored.as_ref().and_then(|event| event.attribute(HOPS_ATTRIBUTE));
+            assert_eq!(hops.map(|a| (a.value, a.kind)), expected.map(|hops| (hops, ValueKind::Integer)));
+            assert!(stored.is_none_or(|stored| {
+                (stored.body(), stored.body_kind(), stored.spec_version())
+                    == (reply.body(), BodyKind::Text, SpecVersion::V03)
+            }));
+        }
+    }
+}
