@@ -133,6 +133,8 @@ metrics! {
     settled_events: Family<TriggerLabels, Counter> = "settled_events", None::<Unit>, "Events settled", Family::default();
     /// Dead letters stored, by Trigger.
     dead_letters: Family<TriggerLabels, Counter> = "dead_letters", None::<Unit>, "Dead letters stored", Family::default();
+    /// Dead letters that the sink did not take, by Trigger; they stay in the dead-letter log.
+    sink_failures: Family<TriggerLabels, Counter> = "dead_letter_sink_failures", None::<Unit>, "Dead letters that the sink did not take", Family::default();
     /// 2xx answers with a body that is no CloudEvent, by Trigger.
     odd_replies: Family<TriggerLabels, Counter> = "odd_replies", None::<Unit>, "2xx answers whose body is no CloudEvent", Family::default();
     /// Replies stored, by Trigger.

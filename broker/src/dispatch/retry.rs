@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::schedule;
 use crate::dead_letter::Reason;
-use crate::deliver::Outcome;
+use crate::deliver::{Failure, Outcome};
 use crate::event::{Attribute, Event, ValueKind};
 use crate::triggers::DeliveryPolicy;
 
@@ -28,20 +28,29 @@ pub enum Next {
         wait: Duration,
     },
     /// Give up.
-    DeadLetter(Reason),
+    DeadLetter {
+        /// Why.
+        reason: Reason,
+        /// What the last attempt failed with.
+        failure: Failure,
+    },
 }
 
 /// Decides what follows `outcome`, which the `attempts`-th attempt (from 1) came to. `jitter` lies in 0..1.
-pub fn decide(outcome: &Outcome, attempts: u32, policy: &DeliveryPolicy, jitter: f64) -> Next {
+pub fn decide(outcome: Outcome, attempts: u32, policy: &DeliveryPolicy, jitter: f64) -> Next {
     match outcome {
-        Outcome::Delivered { reply: Some(reply), .. } => Next::SettleAfterReply(reply.clone()),
+        Outcome::Delivered { reply: Some(reply), .. } => Next::SettleAfterReply(reply),
         Outcome::Delivered { reply: None, .. } => Next::Settle,
-        Outcome::Retryable(_) if attempts > policy.retry => Next::DeadLetter(Reason::RetriesExhausted),
+        Outcome::Retryable(failure) if attempts > policy.retry => {
+            Next::DeadLetter { reason: Reason::RetriesExhausted, failure }
+        }
         Outcome::Retryable(failure) => {
             Next::Retry { wait: schedule::wait(policy, attempts, failure.retry_after, jitter) }
         }
-        Outcome::Refused(failure) if failure.code.is_some() => Next::DeadLetter(Reason::Refused),
-        Outcome::Refused(_) => Next::DeadLetter(Reason::BadAddress),
+        Outcome::Refused(failure) => {
+            let reason = if failure.code.is_some() { Reason::Refused } else { Reason::BadAddress };
+            Next::DeadLetter { reason, failure }
+        }
     }
 }
 
@@ -70,7 +79,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::deliver::Failure;
     use crate::event::{BodyKind, SpecVersion};
     use crate::triggers::Backoff;
 
@@ -100,18 +108,19 @@ mod tests {
         let reply = Box::new(event(None));
         let delivered = |reply| Outcome::Delivered { code: 200, reply, odd_body: false };
         let retryable = Outcome::Retryable(failure(Some(503)));
+        let given_up = |reason, code| Next::DeadLetter { reason, failure: failure(code) };
         for (outcome, attempts, expected) in [
             (delivered(None), 1, Next::Settle),
             (delivered(None), 9, Next::Settle),
             (delivered(Some(reply.clone())), 1, Next::SettleAfterReply(reply)),
             (retryable.clone(), 1, Next::Retry { wait: Duration::from_secs(1) }),
             (retryable.clone(), 2, Next::Retry { wait: Duration::from_secs(2) }),
-            (retryable.clone(), 3, Next::DeadLetter(Reason::RetriesExhausted)),
-            (retryable, u32::MAX, Next::DeadLetter(Reason::RetriesExhausted)),
-            (Outcome::Refused(failure(Some(422))), 1, Next::DeadLetter(Reason::Refused)),
-            (Outcome::Refused(failure(None)), 1, Next::DeadLetter(Reason::BadAddress)),
+            (retryable.clone(), 3, given_up(Reason::RetriesExhausted, Some(503))),
+            (retryable, u32::MAX, given_up(Reason::RetriesExhausted, Some(503))),
+            (Outcome::Refused(failure(Some(422))), 1, given_up(Reason::Refused, Some(422))),
+            (Outcome::Refused(failure(None)), 1, given_up(Reason::BadAddress, None)),
         ] {
-            assert_eq!(decide(&outcome, attempts, &policy, 0.0), expected, "{outcome:?} {attempts}");
+            assert_eq!(decide(outcome.clone(), attempts, &policy, 0.0), expected, "{outcome:?} {attempts}");
         }
     }
 

@@ -1,0 +1,153 @@
+//! What a worker shows and saves: its cursor, its entry on the status board, its gauges.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::dispatch::meters::Meters;
+use crate::dispatch::status::{StatusBoard, TriggerStatus};
+use crate::metrics::Metrics;
+use crate::names::TriggerKey;
+use crate::state::Cursor;
+use crate::triggers::TriggerEntry;
+
+/// Wait before a change of state is shown: gathers the many changes of a bad second, and nobody looks faster.
+const SHOW_DELAY: Duration = Duration::from_millis(50);
+
+/// How often the age and lag of a worker that is stuck are shown anew.
+const STUCK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) meters: Meters,
+    pub(super) board: StatusBoard,
+    failing: bool,
+    last_error: Option<String>,
+    dead_letters: u64,
+    saved: Option<Cursor>,
+    due: Option<Instant>,
+    /// Something has changed since the last report.
+    dirty: bool,
+    asked: bool,
+}
+
+impl Report {
+    pub(super) fn new(board: StatusBoard, metrics: &Metrics, entry: &TriggerEntry) -> Self {
+        Self {
+            meters: Meters::new(metrics, &entry.key, &entry.broker),
+            board,
+            failing: false,
+            last_error: None,
+            dead_letters: 0,
+            saved: None,
+            due: None,
+            dirty: false,
+            asked: false,
+        }
+    }
+
+    /// When the next report is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Whether a report is due.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.asked || self.due.is_some_and(|due| due <= now)
+    }
+
+    /// A report is wanted now.
+    pub(super) fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    fn due_by(&mut self, moment: Instant) {
+        self.due = Some(self.due.map_or(moment, |due| due.min(moment)));
+    }
+
+    /// Something failed. Says whether that is new.
+    pub(super) fn failed(&mut self, error: String) -> bool {
+        self.last_error = Some(error);
+        !std::mem::replace(&mut self.failing, true)
+    }
+
+    /// Something worked. Says whether that is new.
+    pub(super) fn worked(&mut self) -> bool {
+        std::mem::take(&mut self.failing)
+    }
+
+    /// What went wrong last.
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// A dead letter was stored.
+    pub(super) fn dead_letter(&mut self) {
+        self.dead_letters += 1;
+        self.meters.dead_letters.inc();
+    }
+
+    /// The Trigger is gone.
+    pub(super) fn remove(&self, key: &TriggerKey) {
+        self.board.remove(key);
+        self.meters.remove();
+    }
+}
+
+impl Worker {
+    /// The window has changed: save at the next tick.
+    pub(super) fn touched(&mut self) {
+        // Only the first call since the last report asks for the time.
+        if !self.report.dirty {
+            self.report.dirty = true;
+            self.report.due_by(Instant::now() + self.limits.flush_interval);
+        }
+    }
+
+    /// The state has changed in a way that people look for: show it soon.
+    pub(super) fn changed(&mut self) {
+        self.report.due_by(Instant::now() + SHOW_DELAY);
+    }
+
+    /// Saves the cursor if it has moved, and shows where the worker is.
+    pub(super) fn report_now(&mut self, now: Instant) {
+        let (key, logs) = (&self.means.key, &self.means.logs);
+        let cursor = self.window.cursor(&logs.key);
+        let floor = cursor.floor();
+        if self.report.saved.as_ref() != Some(&cursor) {
+            self.state.save_cursor(key, cursor.clone());
+            self.report.saved = Some(cursor);
+        }
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let status = TriggerStatus {
+            broker: logs.key.clone(),
+            scanned: self.window.scanned(),
+            floor,
+            unsettled: count(self.window.len()),
+            retrying: count(self.window.waiting()),
+            in_flight: count(self.to_subscriber + self.to_sink),
+            dead_letters: self.report.dead_letters,
+            wake: self.awake.shown(),
+            failing: self.report.failing,
+            last_error: self.report.last_error.clone(),
+            oldest_unsettled: self.window.oldest(),
+        };
+        let meters = &self.report.meters;
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        meters.window_events.set(gauge(status.unsettled));
+        let bounds = logs.events.bounds();
+        let lag = bounds.next.0.saturating_sub(floor.0);
+        meters.lag_events.set(gauge(lag));
+        let records = bounds.next.0.saturating_sub(bounds.first.0).max(1);
+        let bytes = u128::from(bounds.bytes) * u128::from(lag.min(records)) / u128::from(records);
+        meters.lag_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let age = status.oldest_unsettled.map(|oldest| self.means.clock.now().since(oldest));
+        meters.oldest_undelivered_seconds.set(age.unwrap_or_default().as_secs_f64());
+        self.report.board.set(key, status);
+        self.report.asked = false;
+        self.report.dirty = false;
+        self.report.due = (self.window.len() > 0).then(|| now + STUCK_INTERVAL.max(self.limits.flush_interval));
+    }
+}

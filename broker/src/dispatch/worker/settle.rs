@@ -1,0 +1,167 @@
+//! What attempts came to is applied to the window, the limits and the metrics.
+
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::dispatch::attempt::{Done, End, Tried};
+use crate::dispatch::limits::STORE_PAUSE;
+use crate::dispatch::status::AttemptRecord;
+
+impl Worker {
+    /// Applies an attempt that ended, and all others that have ended meanwhile.
+    pub(super) fn apply_all(&mut self, first: Option<Result<Done, JoinError>>) {
+        let now = Instant::now();
+        let mut next = first;
+        while let Some(ended) = next {
+            match ended {
+                Ok(done) => self.apply(done, now),
+                // A fault of the program, not of an event: going on would leave the event unsettled for ever.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => {}
+            }
+            next = self.attempts.try_join_next();
+        }
+        self.touched();
+    }
+
+    fn apply(&mut self, done: Done, now: Instant) {
+        let slots = if done.to_sink { &mut self.to_sink } else { &mut self.to_subscriber };
+        *slots = slots.saturating_sub(1);
+        self.report.meters.in_flight.dec();
+        if let Some(tried) = &done.tried
+            && done.end != End::Nobody
+        {
+            self.count(&done, tried);
+        }
+        let offset = done.offset;
+        match done.end {
+            End::Settled { replied, hop_limit } => {
+                let meters = &self.report.meters;
+                if replied {
+                    meters.replies.inc();
+                }
+                if hop_limit {
+                    self.report.dead_letter();
+                }
+                self.settle(offset);
+            }
+            End::Retry { wait } => {
+                self.report.meters.retries.inc();
+                self.window.retry(offset, self.means.clock.now().after(wait), now + wait);
+            }
+            End::DeadLettered { letter } => {
+                self.report.dead_letter();
+                let error = done.tried.as_ref().and_then(|tried| tried.error.as_deref());
+                tracing::warn!(
+                    broker = %self.means.logs.key, trigger = %self.means.key, %offset, error,
+                    attempt = done.attempts.saturating_add(1), "gave up; the event is a dead letter"
+                );
+                if self.settings.has_sink() {
+                    self.window.to_sink(offset, letter);
+                } else {
+                    self.settle(offset);
+                }
+            }
+            End::SinkGaveUp => {
+                let error = done.tried.as_ref().and_then(|tried| tried.error.as_deref());
+                tracing::warn!(
+                    broker = %self.means.logs.key, trigger = %self.means.key, %offset, error,
+                    "the dead letter sink did not take it; it stays in the dead-letter log"
+                );
+                self.report.meters.sink_failures.inc();
+                self.settle(offset);
+            }
+            End::Nobody => {
+                self.awake.lost(done.generation);
+                self.window.strike(offset);
+            }
+            End::Missing { why } => {
+                tracing::error!(
+                    broker = %self.means.logs.key, trigger = %self.means.key, %offset, error = why,
+                    "the event cannot be read any more and is left out"
+                );
+                self.report.meters.discarded_records.inc();
+                self.settle(offset);
+            }
+            End::Deferred { why } => {
+                if self.report.failed(why) {
+                    tracing::error!(
+                        broker = %self.means.logs.key, trigger = %self.means.key, %offset,
+                        error = self.report.last_error(), "an event has to wait for the broker's own log"
+                    );
+                }
+                self.changed();
+                self.window.defer(offset, now + STORE_PAUSE);
+            }
+        }
+    }
+
+    fn settle(&mut self, offset: crate::log::Offset) {
+        self.report.meters.settled_events.inc();
+        self.window.settle(offset);
+    }
+
+    /// Counts the HTTP part of an attempt, and draws conclusions about the subscriber.
+    fn count(&mut self, done: &Done, tried: &Tried) {
+        let meters = &self.report.meters;
+        meters.attempt_seconds.observe(tried.took.as_secs_f64());
+        let outcome = match (tried.delivered, tried.retryable) {
+            (true, _) => &meters.delivered,
+            (false, true) => &meters.retryable,
+            (false, false) => &meters.refused,
+        };
+        outcome.inc();
+        if tried.odd_body {
+            if meters.odd_replies.get() == 0 {
+                tracing::warn!(
+                    broker = %self.means.logs.key, trigger = %self.means.key, offset = %done.offset,
+                    "a 2xx answer has a body that is no CloudEvent; it counts as delivered (reveille.dev/reply)"
+                );
+            }
+            meters.odd_replies.inc();
+        }
+        if !tried.delivered || done.attempts > 0 {
+            self.remember(done, tried);
+        }
+        if done.to_sink {
+            return;
+        }
+        if tried.delivered {
+            self.congestion.success();
+            if self.report.worked() {
+                self.changed();
+            }
+        } else {
+            if tried.retryable {
+                self.congestion.failure(done.number);
+            }
+            let first = self.report.failed(tried.error.clone().unwrap_or_default());
+            if first {
+                self.changed();
+                tracing::info!(
+                    broker = %self.means.logs.key, trigger = %self.means.key, offset = %done.offset,
+                    error = self.report.last_error(), "deliveries fail"
+                );
+            }
+        }
+    }
+
+    fn remember(&mut self, done: &Done, tried: &Tried) {
+        let endpoint = if done.to_sink {
+            let sink = self.settings.entry.delivery.dead_letter_sink.as_ref();
+            sink.map_or_else(|| "".into(), |sink| sink.uri.as_str().into())
+        } else {
+            self.settings.endpoint.clone()
+        };
+        let record = AttemptRecord {
+            offset: done.offset,
+            at: self.means.clock.now().before(tried.took),
+            endpoint,
+            code: tried.code,
+            seconds: tried.took.as_secs_f64(),
+            error: tried.error.clone(),
+        };
+        self.report.board.record(&self.means.key, record);
+    }
+}
