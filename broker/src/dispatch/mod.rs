@@ -16,6 +16,7 @@ mod attempt;
 mod awake;
 mod budget;
 mod congestion;
+mod dispatcher;
 mod feed;
 mod hub;
 pub mod limits;
@@ -30,8 +31,9 @@ mod supervisor;
 mod window;
 mod worker;
 
+pub use dispatcher::{DispatchParts, Dispatcher};
 pub use limits::DispatchLimits;
-pub use supervisor::{DispatchParts, Dispatcher};
+pub use retention::TrimResult;
 
 #[cfg(test)]
 mod tests;

@@ -15,21 +15,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::Means;
 use super::budget::{Budget, Pool};
+use super::dispatcher::DispatchParts;
 use super::feed::Feed;
 use super::hub::{Hub, Routes};
-use super::limits::{DispatchLimits, Pause};
-use super::retention::{Keeper, TrimResult};
+use super::limits::Pause;
 use super::router::{self, Router};
-use super::status::StatusBoard;
 use super::worker::{Control, Stop, Worker, WorkerParts};
-use crate::clock::Clock;
-use crate::deliver::Transport;
-use crate::log::{BrokerLogs, LogSet};
-use crate::metrics::Metrics;
+use crate::log::BrokerLogs;
 use crate::names::{BrokerKey, TriggerKey};
-use crate::state::{Cursor, StateError, StateStore};
-use crate::triggers::{BrokerEntry, StartPosition, Table, TableSource, TriggerEntry};
-use crate::wake::Waker;
+use crate::state::Cursor;
+use crate::triggers::{BrokerEntry, StartPosition, Table, TriggerEntry};
 
 /// Wait before a Broker whose log is not open is looked at again, if the table does not change before.
 const LOG_WAIT: Duration = Duration::from_millis(500);
@@ -43,87 +38,6 @@ const ROUTER_BEHIND_MAX: u64 = 65_536;
 
 /// Time that workers get beyond the deadline to save their cursors.
 const SAVE_GRACE: Duration = Duration::from_secs(1);
-
-/// What dispatch is made of.
-#[derive(Debug, Clone)]
-pub struct DispatchParts {
-    /// Brokers and Triggers. A Broker's logs are in `logs` before it is in the table.
-    pub table: TableSource,
-    /// Open logs.
-    pub logs: LogSet,
-    /// Where cursors are kept.
-    pub state: Arc<dyn StateStore>,
-    /// How events are sent.
-    pub transport: Arc<dyn Transport>,
-    /// How subscribers are woken.
-    pub waker: Arc<dyn Waker>,
-    /// Where workers show what they do.
-    pub board: StatusBoard,
-    /// Counters.
-    pub metrics: Metrics,
-    /// Wall clock.
-    pub clock: Clock,
-    /// Seed of the jitter.
-    pub seed: u64,
-    /// Limits.
-    pub limits: DispatchLimits,
-}
-
-/// Running dispatch. Dropping it stops everything at once; [`Dispatcher::drain`] stops it in order.
-#[derive(Debug)]
-pub struct Dispatcher {
-    stop: watch::Sender<Option<Instant>>,
-    supervisor: AbortOnDropHandle<()>,
-    _retention: AbortOnDropHandle<()>,
-    keeper: Keeper,
-}
-
-impl Dispatcher {
-    /// Starts dispatch; it goes on from the saved cursors.
-    #[must_use]
-    pub fn start(parts: DispatchParts) -> Self {
-        let (stop, stopped) = watch::channel(None);
-        let keeper = Keeper {
-            table: parts.table.clone(),
-            logs: parts.logs.clone(),
-            state: parts.state.clone(),
-            board: parts.board.clone(),
-            metrics: parts.metrics.clone(),
-            clock: parts.clock.clone(),
-        };
-        let retention = tokio::spawn(retain(keeper.clone(), parts.limits.retention_interval));
-        let supervisor = tokio::spawn(Supervisor::new(parts).run(stopped));
-        Self {
-            stop,
-            supervisor: AbortOnDropHandle::new(supervisor),
-            _retention: AbortOnDropHandle::new(retention),
-            keeper,
-        }
-    }
-
-    /// Applies retention to every Broker's log now, besides the regular times.
-    pub async fn trim_now(&self) -> Vec<TrimResult> {
-        self.keeper.trim_all().await
-    }
-
-    /// Takes no new work, lets attempts under way finish until `deadline`, and saves every cursor.
-    ///
-    /// # Errors
-    /// [`StateError`] when the cursors could not be made durable: what was settled last may be delivered again.
-    pub async fn drain(self, deadline: Instant) -> Result<(), StateError> {
-        // A supervisor that has ended already has nothing to stop.
-        let _ = self.stop.send(Some(deadline));
-        let _ = self.supervisor.await;
-        self.keeper.state.flush().await
-    }
-}
-
-async fn retain(keeper: Keeper, interval: Duration) {
-    loop {
-        tokio::time::sleep(interval).await;
-        keeper.trim_all().await;
-    }
-}
 
 #[derive(Debug)]
 struct RunningBroker {
@@ -144,8 +58,9 @@ struct RunningWorker {
     stopping: bool,
 }
 
+/// See the module.
 #[derive(Debug)]
-struct Supervisor {
+pub(super) struct Supervisor {
     parts: DispatchParts,
     pool: Arc<Pool>,
     rng: fastrand::Rng,
@@ -158,7 +73,8 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(parts: DispatchParts) -> Self {
+    /// Nothing runs yet.
+    pub(super) fn new(parts: DispatchParts) -> Self {
         Self {
             pool: Pool::new(parts.limits.total_bytes),
             rng: fastrand::Rng::with_seed(parts.seed),
@@ -171,7 +87,8 @@ impl Supervisor {
         }
     }
 
-    async fn run(mut self, mut stopped: watch::Receiver<Option<Instant>>) {
+    /// Works until it is told to stop, then until all workers have, or the given moment has come.
+    pub(super) async fn run(mut self, mut stopped: watch::Receiver<Option<Instant>>) {
         tokio::select! {
             _ = stopped.wait_for(Option::is_some) => return,
             () = self.load() => {}

@@ -5,7 +5,7 @@
 //!              admit                     take                    settle
 //!   (matched) ──────▶ blocked ─▶ ready ───────▶ under way ───────────────▶ gone
 //!                     (in lane)    ▲               │ retry / defer
-//!                                  └── waiting ◀───┘        to_sink: leaves its lane, ready for the sink
+//!                                  └── waiting ◀───┘        turn_to_sink: leaves its lane, ready for the sink
 //! ```
 //! *Invariants*: an offset below [`Window::scanned`] that has no entry is settled or did not match; of a lane only
 //! the lowest offset is ever ready, waiting or under way; the cursor lists every entry that was tried, and stops
@@ -268,7 +268,7 @@ impl<B> Window<B> {
     }
 
     /// An event that was taken is a dead letter now and goes to the sink, with attempts of its own.
-    pub(super) fn to_sink(&mut self, offset: Offset, letter: Offset) {
+    pub(super) fn turn_to_sink(&mut self, offset: Offset, letter: Offset) {
         self.tried = self.tried.max(offset.next());
         let Some(entry) = self.entries.get_mut(&offset) else { return };
         entry.phase = Phase::DeadLetterSink;

@@ -124,7 +124,7 @@ impl Model {
             }
             Step::ToSink(choice) => {
                 if let Some(offset) = self.pick(choice) {
-                    self.window.to_sink(offset, offset);
+                    self.window.turn_to_sink(offset, offset);
                     let known = self.alive.get_mut(&offset).unwrap();
                     *known = Known { attempts: 0, phase: Phase::DeadLetterSink, ..*known };
                 }

@@ -58,7 +58,7 @@ impl Worker {
                     attempt = done.attempts.saturating_add(1), "gave up; the event is a dead letter"
                 );
                 if self.settings.has_sink() {
-                    self.window.to_sink(offset, letter);
+                    self.window.turn_to_sink(offset, letter);
                 } else {
                     self.settle(offset);
                 }
