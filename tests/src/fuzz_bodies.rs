@@ -3,9 +3,15 @@
 //! Each body takes arbitrary bytes and states what must hold of them: a decoder refuses or accepts, never panics, and
 //! what it accepts survives being written and read again. `tests/fuzz` makes a cargo-fuzz target of each.
 
+use broker::clock::UnixMicros;
 use broker::event::decode::{decode_batch, decode_binary, decode_structured};
 use broker::event::encode::{BATCH_JSON, STRUCTURED_JSON, encode_batch, encode_binary, encode_structured};
 use broker::event::{Event, SpecVersion, json};
+use broker::log::Offset;
+use broker::names::BrokerKey;
+use broker::state::checkpoint::decode_checkpoint;
+use broker::state::codec::{decode_cursor, encode_cursor};
+use broker::state::{Cursor, Phase, Unsettled};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -21,11 +27,13 @@ pub struct Target {
 }
 
 /// Every target there is.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "binary", body: binary, seeds: binary_seeds },
     Target { name: "structured", body: structured, seeds: structured_seeds },
     Target { name: "batch", body: batch, seeds: batch_seeds },
     Target { name: "block", body: block, seeds: block_seeds },
+    Target { name: "cursor", body: cursor, seeds: cursor_seeds },
+    Target { name: "checkpoint", body: checkpoint, seeds: checkpoint_seeds },
 ];
 
 /// A binary-mode message: lines `name: value`, an empty line, the body.
@@ -80,6 +88,37 @@ pub fn block(input: &[u8]) {
     assert_eq!(event.with_attributes(&[("x", "1")], &[]).attribute("x").map(|x| x.value.to_owned()), Some("1".into()));
 }
 
+/// A stored cursor.
+pub fn cursor(input: &[u8]) {
+    let Ok(cursor) = decode_cursor(input) else { return };
+    assert_eq!(decode_cursor(&encode_cursor(&cursor)), Ok(cursor));
+}
+
+/// A checkpoint file, and one whose only frame has these bytes as its payload. Damage is left out and counted.
+pub fn checkpoint(input: &[u8]) {
+    let contents = decode_checkpoint(input);
+    assert!(contents.damaged_bytes <= input.len());
+    assert!(contents.damaged_bytes == input.len() || !contents.entries.is_empty());
+    let behind = decode_checkpoint(&[&[0], input].concat());
+    assert_eq!(behind.entries, contents.entries, "frames are found again behind damage");
+    let frame = checkpoint_frame(input);
+    let framed = decode_checkpoint(&frame);
+    assert!(framed.damaged_bytes <= frame.len());
+}
+
+/// A frame as the checkpoint's documentation has it.
+fn checkpoint_frame(payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short payload").to_le_bytes();
+    let crc = crc32c(&[&length, payload].concat()).to_le_bytes();
+    [b"RvC\x01", &length, &crc, payload].concat()
+}
+
+/// CRC32C bit by bit, so that the seeds do not lean on the code under test.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82F6_3B78 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
 /// Binary events have bodies of their own, which JSON carries as base64 or as they are.
 fn survives_json(event: &Event) {
     let again = decode_structured(STRUCTURED_JSON, encode_structured(event)).expect("what was written reads again");
@@ -128,4 +167,41 @@ fn block_seeds() -> Vec<Vec<u8>> {
     let event = event.expect("it has what it must have");
     let length = u8::try_from(event.block().len()).expect("a short block");
     vec![[&[length], &event.block()[..], &event.body()[..]].concat()]
+}
+
+fn cursor_seeds() -> Vec<Vec<u8>> {
+    let event =
+        |offset: u64, due: u64, phase| Unsettled { offset: Offset(offset), attempts: 3, due: UnixMicros(due), phase };
+    let broker = BrokerKey::parse("default", "orders").expect("two names");
+    let unsettled = vec![
+        event(5, 0, Phase::Subscriber),
+        event(9, 1_700_000_000_000_000, Phase::DeadLetterSink),
+        event(900_000, 1_700_000_000_500_000, Phase::Subscriber),
+    ];
+    let cursor = Cursor { broker, scanned: Offset(1_000_000), unsettled, retired: None };
+    let retired = Cursor { unsettled: Vec::new(), retired: Some(UnixMicros(7)), ..cursor.clone() };
+    vec![encode_cursor(&cursor), encode_cursor(&retired)]
+}
+
+fn checkpoint_seeds() -> Vec<Vec<u8>> {
+    let payload = |sequence: u8, cursor: &[u8]| [&[sequence], b"\x07default\x01t".as_slice(), cursor].concat();
+    let cursor = cursor_seeds().concat();
+    let kept = payload(1, &[&[1], cursor.as_slice()].concat());
+    let removed = payload(2, &[0]);
+    vec![[checkpoint_frame(&kept), checkpoint_frame(&removed)].concat(), kept, removed]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_what_they_say() {
+        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
+        let whole = decode_checkpoint(&checkpoint_seeds()[0]);
+        assert_eq!((whole.entries.len(), whole.damaged_bytes), (1, 0));
+        assert!(cursor_seeds().iter().all(|seed| decode_cursor(seed).is_ok()));
+        assert!(structured_seeds().into_iter().all(|seed| decode_structured(STRUCTURED_JSON, seed.into()).is_ok()));
+        assert!(batch_seeds().into_iter().all(|seed| decode_batch(BATCH_JSON, seed.into()).is_ok()));
+    }
 }
