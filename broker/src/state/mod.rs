@@ -70,6 +70,11 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
 
     /// Makes everything queued so far durable.
     fn flush(&self) -> BoxFuture<'_, Result<(), StateError>>;
+
+    /// Whether what is saved gets to disk.
+    fn health(&self) -> StoreHealth {
+        StoreHealth::Sound
+    }
 }
 
 #[cfg(test)]

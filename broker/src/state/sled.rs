@@ -71,12 +71,6 @@ impl SledStore {
         Ok(Self { shared })
     }
 
-    /// Whether what is saved gets to disk.
-    #[must_use]
-    pub fn health(&self) -> StoreHealth {
-        self.shared.health()
-    }
-
     /// Hands a request to the owner now; the future waits for the answer.
     fn ask<T: Send + 'static>(
         &self,
@@ -116,6 +110,10 @@ impl StateStore for SledStore {
 
     fn flush(&self) -> BoxFuture<'_, Result<(), StateError>> {
         self.ask(Request::Flush)
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.shared.health()
     }
 }
 

@@ -109,3 +109,19 @@ fn filters_without_an_exact_condition_are_asked() {
     index.matching(&event(&[]), &mut found);
     assert_eq!(found, ["everything", "prefix"]);
 }
+
+/// F12: two Triggers whose `any` lists overlap.
+#[test]
+fn overlapping_filters_each_get_their_own_set() {
+    let any = |types: &[&str]| {
+        let clauses = types.iter().map(|ty| exact("type", ty)).collect();
+        Filter::compile(None, Some(&[Clause::Any(clauses)])).unwrap()
+    };
+    let index = Index::build(vec![("left", any(&["a", "b"])), ("right", any(&["b", "c"]))]);
+    for (ty, expected) in [("a", vec!["left"]), ("b", vec!["left", "right"]), ("c", vec!["right"]), ("d", vec![])] {
+        let mut found = Vec::new();
+        index.matching(&event(&[("type".to_owned(), ty.to_owned())]), &mut found);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{ty}");
+    }
+}

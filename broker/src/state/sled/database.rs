@@ -1,4 +1,4 @@
-//! The sled database: opened with care, written in batches, fenced by our own sync.
+//! The sled database: opened with care, flushed as a whole, fenced by our own sync.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sled::{Batch, Config, Db};
+use sled::{Config, Db};
 
 use super::Options;
 use crate::names::TriggerKey;
@@ -17,10 +17,9 @@ use crate::state::{Entry, StateError, codec};
 /// sled moves a leaf of more than a quarter of this into a file that it never syncs; leaves stay below 1.1 MiB.
 /// It can never change for a database that exists.
 const SEGMENT_BYTES: usize = 8 << 20;
-/// Most bytes in one batch: a batch stops everything else in sled while it is applied.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-/// sled's own thread reclaims space at this pace; durability does not come from it.
-const RECLAIM_INTERVAL_MS: u64 = 1000;
+/// sled's own thread reclaims space at this pace, and syncs each time, idle or not: seldom, so as not to stand in
+/// the way of the log's syncs. Durability does not come from it.
+const RECLAIM_INTERVAL_MS: u64 = 10_000;
 /// A broker that has just stopped may hold the lock a moment longer.
 const LOCK_TRIES: u32 = 10;
 const LOCK_RETRY: Duration = Duration::from_millis(100);
@@ -129,25 +128,23 @@ impl Database {
         Ok((database, stored))
     }
 
-    /// Applies the writes and makes them durable. After an error the database must not be written again.
+    /// Makes the writes durable. After an error the database must not be written again.
     pub(super) fn write(&mut self, writes: Vec<Write>) -> Result<(), String> {
-        let mut batch = Batch::default();
-        let mut bytes = 0;
-        for Write { key, value } in writes {
-            bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
+        let durable = || -> Result<(), sled::Error> {
+            // One by one, not as a batch: sled frees what writes replace only now and then between operations, and
+            // counts a batch as one. Batches of thousands make memory grow for ever. Nothing here has to be atomic:
+            // every cursor has its own sequence.
+            for Write { key, value } in writes {
+                match value {
+                    Some(value) => self.db.insert(key, value)?,
+                    None => self.db.remove(key)?,
+                };
             }
-            if bytes >= BATCH_BYTES_MAX {
-                self.db.apply_batch(std::mem::take(&mut batch)).map_err(|error| error.to_string())?;
-                bytes = 0;
-            }
-        }
-        self.db.apply_batch(batch).map_err(|error| error.to_string())?;
-        self.db.flush().map_err(|error| error.to_string())?;
-        // sled's flush leaves the file's new size and the drive's cache out.
-        self.fence.sync_data().map_err(|error| error.to_string())?;
+            self.db.flush()?;
+            // sled's flush leaves the file's new size and the drive's cache out.
+            Ok(self.fence.sync_data()?)
+        };
+        durable().map_err(|error| error.to_string())?;
         self.writes += 1;
         if self.writes.is_multiple_of(BLOB_CHECK_WRITES) {
             self.look_for_blobs();
