@@ -1,1 +1,4 @@
-//! cli/mod: to be written.
+//! The sub-commands.
+
+pub mod bench;
+pub mod listen;
