@@ -4,6 +4,8 @@
 //! [`memory`] keeps it in memory for tests. Ingress and dispatch meet only here.
 
 pub mod contract;
+#[cfg(test)]
+pub(crate) mod contract_suite;
 pub mod memory;
 pub mod segment;
 pub mod set;

@@ -56,6 +56,15 @@ pub enum Open {
     CreateNew,
 }
 
+/// Keeps a directory claimed; dropping it gives the claim up.
+pub trait Claim: Send + Sync + fmt::Debug {}
+
+/// The claim of a file system that has only one user.
+#[derive(Debug)]
+struct Unclaimed;
+
+impl Claim for Unclaimed {}
+
 /// A file system.
 pub trait FileSystem: Send + Sync + fmt::Debug {
     /// Opens a file.
@@ -93,4 +102,13 @@ pub trait FileSystem: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system said.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+
+    /// Claims a directory for this process, so that no other one opens it; a file system that has only one user
+    /// grants every claim.
+    ///
+    /// # Errors
+    /// `WouldBlock` when somebody else holds it; else what the system said.
+    fn claim(&self, _directory: &Path) -> io::Result<Box<dyn Claim>> {
+        Ok(Box::new(Unclaimed))
+    }
 }
