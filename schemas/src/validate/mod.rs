@@ -13,6 +13,8 @@ mod nearest;
 mod node;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
@@ -26,6 +28,7 @@ use crate::{Broker, Trigger};
 use node::{Faults, Node};
 
 pub use nearest::nearest;
+pub use node::field_path;
 
 /// Most faults reported for one object: more than a person mends in one go.
 pub const FAULTS_MAX: usize = 100;

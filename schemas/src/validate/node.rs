@@ -46,12 +46,7 @@ impl<'a> Node<'a> {
 
     /// The path of a field, whether it is there or not.
     pub(super) fn path_of(&self, name: &str) -> String {
-        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') && !name.is_empty();
-        match (plain, self.path.is_empty()) {
-            (true, true) => name.to_owned(),
-            (true, false) => format!("{}.{name}", self.path),
-            (false, _) => format!("{}[{name}]", self.path),
-        }
+        field_path(&self.path, name)
     }
 
     /// The fields that are not null, with their names.
@@ -168,4 +163,16 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 /// The first part of a text, for a message.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(80).collect()
+}
+
+/// The path of a field of an object: `spec.filter`, or `annotations[a.b/c]` where the name is no plain word. The root's
+/// own path is empty.
+#[must_use]
+pub fn field_path(parent: &str, name: &str) -> String {
+    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    match (plain, parent.is_empty()) {
+        (true, true) => name.to_owned(),
+        (true, false) => format!("{parent}.{name}"),
+        (false, _) => format!("{parent}[{name}]"),
+    }
 }

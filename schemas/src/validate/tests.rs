@@ -1,10 +1,9 @@
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::filter::FILTER_LIST_MAX;
 
-fn trigger() -> Value {
+pub(super) fn trigger() -> Value {
     json!({
         "apiVersion": "eventing.knative.dev/v1",
         "kind": "Trigger",
@@ -13,12 +12,12 @@ fn trigger() -> Value {
     })
 }
 
-fn broker() -> Value {
+pub(super) fn broker() -> Value {
     json!({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "default"}})
 }
 
 /// The object with the value at a JSON pointer set; objects on the way are made.
-fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+pub(super) fn with(mut object: Value, pointer: &str, value: Value) -> Value {
     let mut at = &mut object;
     for part in pointer.trim_start_matches('/').split('/') {
         at = at.as_object_mut().unwrap().entry(part.replace("~1", "/")).or_insert_with(|| json!({}));
@@ -328,77 +327,4 @@ fn typed_objects_carry_what_was_written() {
     assert_eq!(again["spec"]["delivery"], object["spec"]["delivery"]);
     assert_eq!(again["spec"]["filters"], object["spec"]["filters"]);
     check(&again, &[]);
-}
-
-/// Any JSON at all.
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        ".{0,12}".prop_map(Value::from),
-        prop_oneof![Just("PT5S"), Just("http://h/"), Just("default"), Just("#5"), Just("linear")].prop_map(Value::from),
-    ];
-    let name = prop_oneof![
-        prop::sample::select(vec![
-            "exact",
-            "prefix",
-            "all",
-            "any",
-            "not",
-            "cesql",
-            "ref",
-            "uri",
-            "name",
-            "kind",
-            "apiVersion",
-            "retry",
-            "attributes",
-            "deadLetterSink",
-            "namespace",
-            "timeout",
-            "annotations",
-            "reveille.dev/start",
-            "CACerts",
-        ])
-        .prop_map(str::to_owned),
-        ".{0,8}",
-    ];
-    leaf.prop_recursive(6, 64, 6, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::btree_map(name.clone(), inner, 0..5)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
-proptest! {
-    #[test]
-    fn nothing_panics_and_only_sound_objects_parse(
-        value in any_json(),
-        place in prop::sample::select(vec![
-            "/spec", "/metadata", "/metadata/annotations", "/spec/filter", "/spec/filters", "/spec/subscriber",
-            "/spec/delivery", "/spec/brokerRef", "/spec/config", "/apiVersion", "/spec/broker",
-        ]),
-        of_broker in any::<bool>(),
-    ) {
-        let object = with(if of_broker { broker() } else { trigger() }, place, value.clone());
-        for object in [&object, &value] {
-            prop_assert_eq!(validate_trigger(object).is_empty(), parse_trigger(object).is_ok());
-            prop_assert_eq!(validate_broker(object).is_empty(), parse_broker(object).is_ok());
-            prop_assert!(validate_trigger(object).len() <= FAULTS_MAX);
-        }
-        let _ = (is_foreign(&value), validate_update(&value, &object));
-    }
-
-    #[test]
-    fn texts_never_panic(text in ".{0,80}") {
-        let _ = crate::duration::parse(&text);
-        let _ = crate::quantity::parse_bytes(&text);
-        for annotation in crate::annotations::ALL {
-            let _ = (annotation.check)(&text);
-        }
-    }
 }

@@ -1,0 +1,330 @@
+//! From Brokers and Triggers as written to the table that dispatch reads.
+//!
+//! *In*: objects that passed [`schemas::validate`]. *Out*: [`BrokerPart`]s and [`TriggerPart`]s, each by itself, and
+//! the [`Table`] of them together. Pure. *Invariants*: what cannot be understood is a fault, never a guess; a
+//! Trigger's delivery block replaces its Broker's as a whole, the dead letter sink alone falls back.
+//! *Not here*: reading files, looking up the address behind a `ref`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::annotations as notes;
+use schemas::delivery::{BackoffPolicy, DeliveryFormat, DeliverySpec};
+use schemas::destination::Destination;
+use schemas::validate::Fault;
+use schemas::{Broker, Trigger, duration};
+
+use super::clauses;
+use super::table::{
+    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Order, ReplyMode, StartPosition, Table, Target,
+    TriggerEntry,
+};
+use crate::clock::UnixMicros;
+use crate::log::{Offset, Retention};
+use crate::matching::Filter;
+use crate::names::{BrokerKey, TriggerKey};
+
+/// Retries where neither the Trigger nor its Broker has a delivery block (Knative's default Broker).
+const RETRY_DEFAULT: u32 = 10;
+/// First wait where neither has a delivery block (Knative's default Broker).
+const BACKOFF_DELAY_DEFAULT: Duration = Duration::from_millis(200);
+/// Limit of an attempt that names none: as long as common HTTP servers and proxies let a request run.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+/// Limit of a start on demand that names none: a slow interpreter on a loaded machine, with room to spare.
+const WAKE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+/// Namespace of objects that name none.
+pub const NAMESPACE_DEFAULT: &str = "default";
+
+/// What the broker's flags say where objects say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// How much of a log is kept.
+    pub retention: Retention,
+    /// Upper limit of attempts under way at once per Trigger.
+    pub concurrency: usize,
+}
+
+/// A Broker by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerPart {
+    /// Which.
+    pub key: BrokerKey,
+    retention: Retention,
+    delivery: Option<DeliveryPolicy>,
+}
+
+/// A Trigger by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TriggerPart {
+    /// Which.
+    pub key: TriggerKey,
+    /// Whose events.
+    pub broker: BrokerKey,
+    filter: Filter,
+    subscriber: Target,
+    delivery: Option<DeliveryPolicy>,
+    order: Order,
+    concurrency: Option<usize>,
+    content_mode: ContentMode,
+    reply: ReplyMode,
+    start: Option<notes::Start>,
+    exec: Option<ExecSpec>,
+}
+
+type Annotations = BTreeMap<String, String>;
+
+/// Reads a Broker.
+///
+/// # Errors
+/// Every fault with its field path.
+pub fn broker_part(broker: &Broker) -> Result<BrokerPart, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let meta = &broker.metadata;
+    let annotations = meta.annotations.clone().unwrap_or_default();
+    let retention = Retention {
+        age: annotation(&annotations, notes::RETENTION_AGE, notes::period, &mut faults),
+        bytes: annotation(&annotations, notes::RETENTION_BYTES, notes::bytes, &mut faults),
+        discard_above_bytes: annotation(&annotations, notes::DISCARD_ABOVE_BYTES, notes::bytes, &mut faults),
+    };
+    let delivery = broker.spec.delivery.as_ref().map(|spec| policy(spec, &mut faults));
+    let key = BrokerKey::parse(namespace(meta.namespace.as_deref()), meta.name.as_deref().unwrap_or_default());
+    finish(key.map(|key| BrokerPart { key, retention, delivery }), faults)
+}
+
+/// Reads a Trigger whose subscriber is an address; without Kubernetes there is nobody to ask for that of a `ref`.
+///
+/// # Errors
+/// Every fault with its field path.
+pub fn trigger_part(trigger: &Trigger) -> Result<TriggerPart, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let meta = &trigger.metadata;
+    let spec = &trigger.spec;
+    let annotations = meta.annotations.clone().unwrap_or_default();
+    let namespace = namespace(meta.namespace.as_deref());
+    let subscriber = target(&spec.subscriber, "spec.subscriber", &mut faults);
+    let exec = exec(&annotations, &subscriber, &mut faults);
+    let filter = clauses::filter(spec).unwrap_or_else(|more| {
+        faults.extend(more);
+        Filter::everything()
+    });
+    let delivery = spec.delivery.as_ref().map(|spec| policy(spec, &mut faults));
+    let order = match annotations.get(notes::DELIVERY_ORDER).map(String::as_str) {
+        Some("ordered") => Order::Ordered,
+        Some("by-key") => Order::ByKey,
+        _ => Order::Unordered,
+    };
+    let reply = match annotations.get(notes::REPLY).map(String::as_str) {
+        Some("strict") => ReplyMode::Strict,
+        _ => ReplyMode::Lenient,
+    };
+    let content_mode = content_mode(&annotations, spec.delivery.as_ref());
+    let concurrency = annotation(&annotations, notes::CONCURRENCY, notes::concurrency, &mut faults);
+    let start = annotation(&annotations, notes::START, notes::start, &mut faults);
+    let keys = TriggerKey::parse(namespace, meta.name.as_deref().unwrap_or_default()).and_then(|key| {
+        let broker = BrokerKey::parse(namespace, spec.broker_name().unwrap_or_default())?;
+        Ok((key, broker))
+    });
+    let part = keys.map(|(key, broker)| TriggerPart {
+        key,
+        broker,
+        filter,
+        subscriber,
+        delivery,
+        order,
+        concurrency,
+        content_mode,
+        reply,
+        start,
+        exec,
+    });
+    finish(part, faults)
+}
+
+fn finish<T>(part: Result<T, crate::names::NameError>, mut faults: Vec<Fault>) -> Result<T, Vec<Fault>> {
+    match part {
+        Ok(part) if faults.is_empty() => Ok(part),
+        Ok(_) => Err(faults),
+        Err(error) => {
+            faults.push(Fault { path: "metadata.name".into(), message: error.to_string() });
+            Err(faults)
+        }
+    }
+}
+
+fn namespace(written: Option<&str>) -> &str {
+    written.unwrap_or(NAMESPACE_DEFAULT)
+}
+
+fn annotation<T>(
+    annotations: &Annotations,
+    name: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+    faults: &mut Vec<Fault>,
+) -> Option<T> {
+    match read(annotations.get(name)?) {
+        Ok(value) => Some(value),
+        Err(message) => {
+            faults.push(Fault { path: format!("metadata.annotations[{name}]"), message });
+            None
+        }
+    }
+}
+
+fn target(destination: &Destination, path: &str, faults: &mut Vec<Fault>) -> Target {
+    if destination.reference.is_some() {
+        faults.push(Fault {
+            path: format!("{path}.ref"),
+            message: "needs Kubernetes to find the object's address; without it, give `uri` alone, such as \
+                      http://localhost:8081/"
+                .into(),
+        });
+    }
+    Target { uri: destination.uri.clone().unwrap_or_default() }
+}
+
+fn content_mode(annotations: &Annotations, delivery: Option<&DeliverySpec>) -> ContentMode {
+    match (annotations.get(notes::CONTENT_MODE).map(String::as_str), delivery.and_then(|spec| spec.format)) {
+        (Some("batched"), _) => ContentMode::Batched,
+        (Some("structured"), _) | (None, Some(DeliveryFormat::Json)) => ContentMode::Structured,
+        _ => ContentMode::Binary,
+    }
+}
+
+/// A delivery block as written: without `retry` none, without both of the backoff's fields no waits.
+fn policy(spec: &DeliverySpec, faults: &mut Vec<Fault>) -> DeliveryPolicy {
+    let mut period = |text: &Option<String>, field: &str| {
+        let read = duration::parse(text.as_deref()?);
+        read.map_err(|error| {
+            faults.push(Fault { path: format!("spec.delivery.{field}"), message: error.to_string() });
+        })
+        .ok()
+    };
+    let timeout = period(&spec.timeout, "timeout").unwrap_or(TIMEOUT_DEFAULT);
+    let retry_after_max = period(&spec.retry_after_max, "retryAfterMax");
+    let delay = period(&spec.backoff_delay, "backoffDelay").filter(|_| spec.backoff_policy.is_some());
+    DeliveryPolicy {
+        retry: spec.retry.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
+        backoff: match spec.backoff_policy {
+            Some(BackoffPolicy::Linear) => Backoff::Linear,
+            Some(BackoffPolicy::Exponential) | None => Backoff::Exponential,
+        },
+        backoff_delay: delay.unwrap_or(Duration::ZERO),
+        timeout,
+        retry_after_max,
+        dead_letter_sink: spec
+            .dead_letter_sink
+            .as_ref()
+            .map(|sink| target(sink, "spec.delivery.deadLetterSink", faults)),
+    }
+}
+
+/// How the subscriber is started, where an annotation says so. Its address must be on this machine, as that is where
+/// the command runs.
+fn exec(annotations: &Annotations, subscriber: &Target, faults: &mut Vec<Fault>) -> Option<ExecSpec> {
+    let idle_period = annotation(annotations, notes::IDLE_PERIOD, notes::period, faults);
+    let wake_timeout = annotation(annotations, notes::WAKE_TIMEOUT, notes::period, faults);
+    let command = annotations.get(notes::EXEC)?;
+    let Some(address) = local_address(&subscriber.uri) else {
+        faults.push(Fault {
+            path: format!("metadata.annotations[{}]", notes::EXEC),
+            message: "starts a command on this machine, so spec.subscriber.uri must be here too, such as \
+                      http://localhost:8081/"
+                .into(),
+        });
+        return None;
+    };
+    Some(ExecSpec {
+        command: command.clone(),
+        address,
+        idle_period,
+        wake_timeout: wake_timeout.unwrap_or(WAKE_TIMEOUT_DEFAULT),
+    })
+}
+
+/// `host:port` of an HTTP address on this machine.
+fn local_address(uri: &str) -> Option<String> {
+    let uri: http::Uri = uri.parse().ok()?;
+    let port_default = match uri.scheme_str()? {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let host = uri.host()?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = match bare.parse::<std::net::IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => bare.eq_ignore_ascii_case("localhost"),
+    };
+    loopback.then(|| format!("{host}:{}", uri.port_u16().unwrap_or(port_default)))
+}
+
+/// Everything together. `since` says since when a Trigger is there. Triggers whose Broker is not among `brokers` are
+/// left out.
+pub fn table<'a>(
+    brokers: impl IntoIterator<Item = &'a BrokerPart>,
+    triggers: impl IntoIterator<Item = &'a TriggerPart>,
+    defaults: Defaults,
+    since: impl Fn(&TriggerKey) -> UnixMicros,
+) -> Table {
+    let parts: BTreeMap<&BrokerKey, &BrokerPart> = brokers.into_iter().map(|part| (&part.key, part)).collect();
+    let mut entries: BTreeMap<BrokerKey, BrokerEntry> = BTreeMap::new();
+    for (key, part) in &parts {
+        let retention = Retention {
+            age: part.retention.age.or(defaults.retention.age),
+            bytes: part.retention.bytes.or(defaults.retention.bytes),
+            discard_above_bytes: part.retention.discard_above_bytes.or(defaults.retention.discard_above_bytes),
+        };
+        entries.insert((*key).clone(), BrokerEntry { key: (*key).clone(), retention, triggers: BTreeMap::default() });
+    }
+    for trigger in triggers {
+        let (Some(broker), Some(entry)) = (parts.get(&trigger.broker), entries.get_mut(&trigger.broker)) else {
+            continue;
+        };
+        let row = row(trigger, broker, defaults, since(&trigger.key));
+        entry.triggers.insert(trigger.key.clone(), Arc::new(row));
+    }
+    Table { brokers: entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect() }
+}
+
+fn row(trigger: &TriggerPart, broker: &BrokerPart, defaults: Defaults, since: UnixMicros) -> TriggerEntry {
+    TriggerEntry {
+        key: trigger.key.clone(),
+        broker: trigger.broker.clone(),
+        filter: trigger.filter.clone(),
+        subscriber: trigger.subscriber.clone(),
+        delivery: merged(trigger.delivery.as_ref(), broker.delivery.as_ref()),
+        order: trigger.order,
+        concurrency: trigger.concurrency.unwrap_or(defaults.concurrency),
+        content_mode: trigger.content_mode,
+        reply: trigger.reply,
+        start: match trigger.start {
+            None => StartPosition::At(since),
+            Some(notes::Start::Earliest) => StartPosition::Earliest,
+            Some(notes::Start::Latest) => StartPosition::Latest,
+            Some(notes::Start::Resume) => StartPosition::Resume(since),
+            Some(notes::Start::At(moment)) => StartPosition::At(UnixMicros(moment)),
+            Some(notes::Start::Offset(offset)) => StartPosition::Offset(Offset(offset)),
+        },
+        exec: trigger.exec.clone(),
+    }
+}
+
+/// The Trigger's block, else the Broker's, else the default; the dead letter sink falls back by itself.
+fn merged(trigger: Option<&DeliveryPolicy>, broker: Option<&DeliveryPolicy>) -> DeliveryPolicy {
+    let mut policy = trigger.or(broker).cloned().unwrap_or(DeliveryPolicy {
+        retry: RETRY_DEFAULT,
+        backoff: Backoff::Exponential,
+        backoff_delay: BACKOFF_DELAY_DEFAULT,
+        timeout: TIMEOUT_DEFAULT,
+        retry_after_max: None,
+        dead_letter_sink: None,
+    });
+    if policy.dead_letter_sink.is_none() {
+        policy.dead_letter_sink = broker.and_then(|block| block.dead_letter_sink.clone());
+    }
+    policy
+}
+
+#[cfg(test)]
+mod tests;
