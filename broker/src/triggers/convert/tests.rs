@@ -41,7 +41,7 @@ fn plain(spec: Value) -> TriggerEntry {
 #[test]
 fn delivery_falls_back_as_knative_does() {
     let check = |of_broker: Value, of_trigger: Value, retry: u32, delay_ms: u64, sink: Option<&str>| {
-        let row = entry(&broker(json!({}), of_broker.clone()), json!({}), json!({"delivery": of_trigger.clone()}));
+        let row = entry(&broker(json!({}), of_broker.clone()), json!({}), json!({"delivery": of_trigger}));
         let case = format!("{of_broker} {of_trigger}");
         assert_eq!(row.delivery.retry, retry, "{case}");
         assert_eq!(row.delivery.backoff_delay, Duration::from_millis(delay_ms), "{case}");
@@ -95,7 +95,7 @@ fn annotations_are_read() {
 #[test]
 fn content_modes() {
     let check = |annotation: Option<&str>, format: Option<&str>, expected: ContentMode| {
-        let annotations = annotation.map_or(json!({}), |mode| json!({"reveille.dev/content-mode": mode}));
+        let annotations = annotation.map_or_else(|| json!({}), |mode| json!({"reveille.dev/content-mode": mode}));
         let row = entry(&broker(json!({}), Value::Null), annotations, json!({"delivery": {"format": format}}));
         assert_eq!(row.content_mode, expected, "{annotation:?} {format:?}");
     };
