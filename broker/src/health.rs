@@ -7,8 +7,8 @@
 
 mod lag;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::Router;
@@ -23,6 +23,7 @@ pub use lag::LagReporter;
 
 use crate::log::{Health, LogSet};
 use crate::metrics::Metrics;
+use crate::names::BrokerKey;
 use crate::state::{StateStore, StoreHealth};
 use crate::telemetry::{FILTER_BYTES_MAX, TelemetryHandle};
 
@@ -38,6 +39,7 @@ struct Flags {
     listening: AtomicBool,
     triggers_loaded: AtomicBool,
     draining: AtomicBool,
+    unopened: Mutex<Vec<BrokerKey>>,
 }
 
 impl Readiness {
@@ -55,6 +57,11 @@ impl Readiness {
     /// Brokers and Triggers have been read, and their logs are open.
     pub fn triggers_loaded(&self) {
         self.0.triggers_loaded.store(true, Ordering::Release);
+    }
+
+    /// These Brokers are configured, but their logs could not be opened; publishers get 404 for them.
+    pub fn unopened(&self, brokers: &[BrokerKey]) {
+        brokers.clone_into(&mut self.0.unopened.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The broker is going to stop. Call this before anything is stopped.
@@ -129,6 +136,11 @@ impl HealthParts {
             flag("triggers", flags.triggers_loaded.load(Ordering::Acquire), "not read yet"),
             state_part(self.state.health()),
         ];
+        let unopened = flags.unopened.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.extend(unopened.iter().map(|key| {
+            let detail = "cannot be opened, the log of this broker says why; it is tried again".to_owned();
+            Part { name: format!("log {key}"), state: PartState::Failed, detail: Some(detail) }
+        }));
         for logs in self.logs.all() {
             let of = [("log", &logs.events), ("dead letters", &logs.dead_letters)];
             parts.extend(of.iter().filter_map(|(what, log)| log_part(format!("{what} {}", logs.key), log.health())));

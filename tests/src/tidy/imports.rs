@@ -29,7 +29,8 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("ingress", &["log"]),
     // Reads everything and changes nothing but what a verb of the CLI asks for; never a concrete engine.
     ("admin", &["log", "matching", "state", "triggers", "wake", "deliver", "dead_letter", "dispatch"]),
-    ("health", &["log"]),
+    // Reads what the parts say of themselves, and changes the log filter.
+    ("health", &["log", "state", "dispatch::status", "telemetry"]),
     ("drain", &[]),
     // What is kept where a Broker does not say is an option.
     ("config", &["log::Retention"]),

@@ -1,0 +1,122 @@
+//! Opens and closes logs as Brokers come and go.
+//!
+//! It stands between the source of the table and its readers: a Broker's logs are open before dispatch hears of the
+//! Broker, and closed after it has left the table. What a removed Broker stored stays on disk, so that a Broker
+//! deleted by mistake comes back with its events.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::engine::LogOpener;
+use crate::health::Readiness;
+use crate::log::{BrokerLogs, LogSet};
+use crate::names::BrokerKey;
+use crate::triggers::{Table, TableSource, TableWriter};
+
+/// How long to wait before a log that would not open is tried again: long enough not to fill the operator's screen.
+const REOPEN_AFTER: Duration = Duration::from_secs(10);
+
+/// Keeps [`LogSet`] in step with the table.
+#[derive(Debug)]
+pub(super) struct LogKeeper {
+    pub(super) source: TableSource,
+    pub(super) downstream: TableWriter,
+    pub(super) logs: LogSet,
+    pub(super) opener: Arc<LogOpener>,
+    pub(super) readiness: Readiness,
+}
+
+/// What has to change for a table.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    open: Vec<BrokerKey>,
+    close: Vec<BrokerKey>,
+}
+
+/// Compares the open logs with a table.
+fn plan(open: &BTreeSet<BrokerKey>, table: &Table) -> Plan {
+    Plan {
+        open: table.brokers.keys().filter(|key| !open.contains(*key)).cloned().collect(),
+        close: open.iter().filter(|key| !table.brokers.contains_key(*key)).cloned().collect(),
+    }
+}
+
+impl LogKeeper {
+    /// Brings the logs in step with the present table, tells downstream, and says which Brokers could not be opened.
+    pub(super) async fn apply(&self, table: &Arc<Table>) -> Vec<BrokerKey> {
+        let open = self.logs.all().iter().map(|logs| logs.key.clone()).collect();
+        let plan = plan(&open, table);
+        let mut failed = Vec::new();
+        for key in plan.open {
+            let opener = self.opener.clone();
+            let wanted = key.clone();
+            let opened = tokio::task::spawn_blocking(move || opener.open(&wanted)).await;
+            match opened {
+                Ok(Ok(logs)) => self.logs.insert(logs),
+                Ok(Err(error)) => {
+                    tracing::error!(broker = %key, %error, "cannot open the log of a broker");
+                    failed.push(key);
+                }
+                Err(error) => {
+                    tracing::error!(broker = %key, %error, "opening the log of a broker failed");
+                    failed.push(key);
+                }
+            }
+        }
+        let closing: Vec<Arc<BrokerLogs>> = plan.close.iter().filter_map(|key| self.logs.remove(key)).collect();
+        self.downstream.publish(Table::clone(table));
+        for logs in closing {
+            tracing::info!(broker = %logs.key, "broker removed, its log stays on disk");
+            logs.events.close().await;
+            logs.dead_letters.close().await;
+        }
+        self.readiness.unopened(&failed);
+        failed
+    }
+
+    /// Follows the table until `stop`.
+    pub(super) async fn run(mut self, mut failed: Vec<BrokerKey>, stop: CancellationToken) {
+        loop {
+            let retry = async {
+                if failed.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(REOPEN_AFTER).await;
+            };
+            let table = tokio::select! {
+                () = stop.cancelled() => return,
+                table = self.source.changed() => match table {
+                    Some(table) => table,
+                    None => return,
+                },
+                () = retry => self.source.current(),
+            };
+            failed = self.apply(&table).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Retention;
+    use crate::triggers::BrokerEntry;
+
+    fn key(name: &str) -> BrokerKey {
+        BrokerKey::parse("default", name).unwrap()
+    }
+
+    #[test]
+    fn only_differences_are_opened_and_closed() {
+        let mut table = Table::default();
+        for name in ["kept", "new"] {
+            let entry = BrokerEntry { key: key(name), retention: Retention::default(), triggers: Default::default() };
+            table.brokers.insert(key(name), Arc::new(entry));
+        }
+        let open = [key("kept"), key("gone")].into_iter().collect();
+        assert_eq!(plan(&open, &table), Plan { open: vec![key("new")], close: vec![key("gone")] });
+    }
+}

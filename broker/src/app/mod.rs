@@ -1,0 +1,45 @@
+//! The composition root of `reveille serve`: builds the parts, hands them to each other, starts and stops them.
+//!
+//! This is the only place that names concrete engines. Start-up goes along the data flow (state, logs, triggers,
+//! dispatch, then the publishers' door); stopping goes the same way round, so that what was accepted is made durable
+//! and what was delivered is remembered.
+
+mod data_dir;
+mod engine;
+mod keeper;
+mod listen;
+mod serve;
+
+pub use data_dir::{DataDir, DataDirError};
+pub use listen::Addrs;
+pub use serve::{Running, start};
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use crate::config::ServeConfig;
+use crate::{drain, telemetry};
+
+/// `reveille serve`: runs the broker until a signal asks it to stop.
+///
+/// # Errors
+/// With one clear line when it cannot start (port in use, data directory, manifests), or when what it accepted could
+/// not be made durable at the end.
+pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
+    let telemetry = telemetry::init(config.log_format, &config.log_level)?;
+    let print_addrs = config.print_addrs;
+    let running = start(config, telemetry).await?;
+    let addrs = running.addrs();
+    tracing::info!(ingress = %addrs.ingress, health = %addrs.health, admin = %addrs.admin, "ready");
+    if print_addrs {
+        let line = serde_json::to_string(&addrs)?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write the addresses to stdout")?;
+    }
+    let signal = drain::requested().await.context("cannot wait for signals")?;
+    tracing::info!(signal, "stopping: no new events, finishing what is under way");
+    let result = running.stop().await;
+    tracing::info!("stopped");
+    result
+}

@@ -1,0 +1,265 @@
+//! Starting and stopping, in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::data_dir::DataDir;
+use super::engine::LogOpener;
+use super::keeper::LogKeeper;
+use super::listen::{Addrs, bind};
+use crate::admin::{self, AdminParts, Token};
+use crate::clock::Clock;
+use crate::config::ServeConfig;
+use crate::deliver::Transport;
+use crate::deliver::http::{HttpOptions, HttpTransport};
+use crate::dispatch::status::StatusBoard;
+use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher};
+use crate::health::{HealthParts, LagReporter, Readiness};
+use crate::ingress::server::{self, Drained, ServerLimits};
+use crate::ingress::{self, IngressLimits, IngressState};
+use crate::log::LogSet;
+use crate::log::segment::RealFs;
+use crate::metrics::Metrics;
+use crate::state::StateStore;
+use crate::state::sled::{Options as StateOptions, SledStore};
+use crate::telemetry::TelemetryHandle;
+use crate::triggers::TableSource;
+use crate::triggers::convert::Defaults;
+use crate::triggers::manifests::{ManifestConfig, Manifests};
+use crate::wake::Waker;
+use crate::wake::exec::ExecWaker;
+
+/// Connections of the CLI and of probes open at once: a few operators, a kubelet, a Prometheus.
+const SIDE_CONNECTIONS: usize = 64;
+
+/// How long a local subscriber may take to end by itself once it is asked to.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the side doors wait for their last requests.
+const SIDE_DRAIN: Duration = Duration::from_secs(1);
+
+/// A broker that runs in this process.
+#[derive(Debug)]
+pub struct Running {
+    addrs: Addrs,
+    doors: Doors,
+    dispatcher: Dispatcher,
+    keeper: JoinHandle<()>,
+    manifests: JoinHandle<()>,
+    logs: LogSet,
+    state: Arc<SledStore>,
+    waker: Arc<dyn Waker>,
+    readiness: Readiness,
+    stop_table: CancellationToken,
+    drain_timeout: Duration,
+    _data: Arc<DataDir>,
+}
+
+/// The three servers, and the two moments at which they end.
+#[derive(Debug)]
+struct Doors {
+    ingress: JoinHandle<Drained>,
+    sides: Vec<JoinHandle<Drained>>,
+    stop_ingress: CancellationToken,
+    stop_sides: CancellationToken,
+}
+
+/// Builds every part and starts it. Once this returns, publishers are served.
+///
+/// # Errors
+/// One clear line: which address, directory or manifest is the trouble, and what to do.
+pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::Result<Running> {
+    config.validate()?;
+    let Some(manifests) = config.manifests.clone() else {
+        bail!("there is no source of Brokers and Triggers; give --manifests DIR");
+    };
+    crate::deliver::http::tls();
+    let data = Arc::new(DataDir::claim(&config.data)?);
+    let token = config.admin_token_file.as_deref().map(Token::read).transpose()?;
+    let listeners = Listeners::bind(&config).await?;
+    let clock = Clock::system();
+    let metrics = Metrics::new();
+    let state = Arc::new(open_state(&data, &config)?);
+    let (manifests, source, service) = Manifests::start(ManifestConfig {
+        directory: manifests,
+        defaults: Defaults { retention: config.retention(), concurrency: config.concurrency },
+        clock: clock.clone(),
+        store: state.clone(),
+        metrics: metrics.clone(),
+    })
+    .await?;
+
+    let logs = LogSet::new();
+    let board = StatusBoard::new();
+    let readiness = Readiness::new();
+    let stop_table = CancellationToken::new();
+    let opener = Arc::new(LogOpener::new(data.clone(), &config, clock.clone(), metrics.clone()));
+    let (downstream, table) = TableSource::new();
+    let keeper = LogKeeper { source, downstream, logs: logs.clone(), opener, readiness: readiness.clone() };
+    let failed = keeper.apply(&keeper.source.current()).await;
+    let keeper = tokio::spawn(keeper.run(failed, stop_table.clone()));
+    let service = tokio::spawn(service.run(stop_table.clone()));
+    readiness.triggers_loaded();
+
+    let transport = HttpTransport::new(HttpOptions::default(), clock.clone(), fastrand::Rng::new())
+        .context("cannot set up the HTTP client")?;
+    let waker: Arc<dyn Waker> = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, metrics.clone()));
+    let dispatcher = Dispatcher::start(DispatchParts {
+        table: table.clone(),
+        logs: logs.clone(),
+        state: state.clone(),
+        transport: Arc::new(transport) as Arc<dyn Transport>,
+        waker: waker.clone(),
+        board: board.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        seed: fastrand::u64(..),
+        limits: DispatchLimits { flush_interval: config.state_flush_interval.0, ..DispatchLimits::default() },
+    });
+
+    let addrs = listeners.addrs()?;
+    let stop_sides = CancellationToken::new();
+    let health = crate::health::router(HealthParts {
+        readiness: readiness.clone(),
+        logs: logs.clone(),
+        state: state.clone(),
+        metrics: metrics.clone(),
+        lag: Arc::new(LagReporter::new(metrics.clone(), board.clone(), logs.clone(), clock.clone())),
+        telemetry,
+    });
+    let faults = move || manifests.faults().iter().map(ToString::to_string).collect();
+    let admin = admin::router(AdminParts {
+        logs: logs.clone(),
+        board,
+        table,
+        state: state.clone(),
+        clock,
+        token,
+        faults: Arc::new(faults),
+        stop: stop_sides.clone(),
+    });
+    let ingress = ingress::router(IngressState::new(logs.clone(), metrics, ingress_limits(&config)));
+    let doors = listeners.open(ingress, health, admin, &config, stop_sides);
+    readiness.listening();
+    Ok(Running {
+        addrs,
+        doors,
+        dispatcher,
+        keeper,
+        manifests: service,
+        logs,
+        state,
+        waker,
+        readiness,
+        stop_table,
+        drain_timeout: config.drain_timeout.0,
+        _data: data,
+    })
+}
+
+fn open_state(data: &DataDir, config: &ServeConfig) -> anyhow::Result<SledStore> {
+    let options = StateOptions { flush_interval: config.state_flush_interval.0, ..StateOptions::default() };
+    Ok(SledStore::open(&data.state(), options, Arc::new(RealFs))?)
+}
+
+fn ingress_limits(config: &ServeConfig) -> IngressLimits {
+    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    IngressLimits {
+        event_bytes: bytes(config.max_event_bytes.0),
+        request_bytes: bytes(config.max_request_bytes.0),
+        in_flight_bytes: bytes(config.max_in_flight_bytes.0),
+        ..IngressLimits::default()
+    }
+}
+
+/// The three sockets before anything is served on them.
+#[derive(Debug)]
+struct Listeners {
+    ingress: TcpListener,
+    health: TcpListener,
+    admin: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &ServeConfig) -> anyhow::Result<Self> {
+        Ok(Self {
+            ingress: bind(config.ingress_addr, "--ingress-addr").await?,
+            health: bind(config.health_addr, "--health-addr").await?,
+            admin: bind(config.admin_addr, "--admin-addr").await?,
+        })
+    }
+
+    fn addrs(&self) -> anyhow::Result<Addrs> {
+        Ok(Addrs {
+            ingress: self.ingress.local_addr()?,
+            health: self.health.local_addr()?,
+            admin: self.admin.local_addr()?,
+        })
+    }
+
+    fn open(
+        self,
+        ingress: Router,
+        health: Router,
+        admin: Router,
+        config: &ServeConfig,
+        stop_sides: CancellationToken,
+    ) -> Doors {
+        let stop_ingress = CancellationToken::new();
+        let wide = ServerLimits {
+            connections: config.max_connections,
+            drain_timeout: config.drain_timeout.0,
+            ..ServerLimits::default()
+        };
+        let narrow =
+            ServerLimits { connections: SIDE_CONNECTIONS, drain_timeout: SIDE_DRAIN, ..ServerLimits::default() };
+        let side = |listener, router| tokio::spawn(server::serve(listener, router, narrow, stop_sides.clone()));
+        let sides = vec![side(self.health, health), side(self.admin, admin)];
+        let ingress = tokio::spawn(server::serve(self.ingress, ingress, wide, stop_ingress.clone()));
+        Doors { ingress, sides, stop_ingress, stop_sides }
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addrs(&self) -> Addrs {
+        self.addrs
+    }
+
+    /// Stops in order: not ready any more, publishers' requests finished, deliveries under way finished or left for the
+    /// next start, cursors durable, logs closed.
+    ///
+    /// # Errors
+    /// When cursors could not be made durable: then the next start repeats some deliveries.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.readiness.drain();
+        self.doors.stop_ingress.cancel();
+        if let Err(error) = self.doors.ingress.await {
+            tracing::error!(%error, "the publishers' server ended abnormally");
+        }
+        self.stop_table.cancel();
+        let _ = self.manifests.await;
+        let _ = self.keeper.await;
+        let drained = self.dispatcher.drain(Instant::now() + self.drain_timeout).await;
+        self.waker.stop().await;
+        for logs in self.logs.all() {
+            logs.events.close().await;
+            logs.dead_letters.close().await;
+        }
+        let flushed = self.state.flush().await;
+        self.doors.stop_sides.cancel();
+        for side in self.doors.sides {
+            let _ = side.await;
+        }
+        drained.context("cursors could not be saved; the next start repeats some deliveries")?;
+        flushed.context("the state store could not be flushed; the next start repeats some deliveries")
+    }
+}
