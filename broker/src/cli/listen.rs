@@ -9,7 +9,8 @@ mod print;
 #[cfg(test)]
 mod tests;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::future::IntoFuture as _;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::print::{Item, Style};
@@ -40,6 +41,9 @@ const REQUEST_BYTES_MAX: usize = 32 << 20;
 
 /// Items waiting to be printed; enough for a burst, little enough to be lost when interrupted.
 const PRINT_QUEUE_MAX: usize = 1024;
+
+/// How long requests under way may take to end once the listening does, and what they brought to be printed.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How items are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -117,7 +121,7 @@ pub async fn run(args: ListenArgs) -> anyhow::Result<()> {
 
     let (items, queue) = mpsc::channel(PRINT_QUEUE_MAX);
     let done = CancellationToken::new();
-    let printer = printer(queue, style, args.quiet, done.clone());
+    let printed = printer(queue, style, args.quiet, done.clone());
     let interrupted = done.clone();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
@@ -125,7 +129,10 @@ pub async fn run(args: ListenArgs) -> anyhow::Result<()> {
         }
     });
     let seen = serve(listener, script, items, done).await?;
-    printer.await.context("the printing thread ended early")??;
+    // A request that does not end keeps the queue open; all that was taken before it is printed by then.
+    if let Ok(printed) = tokio::time::timeout(END_PATIENCE, printed).await {
+        printed.context("the printing thread ended early")??;
+    }
     eprintln!("{seen} events");
     Ok(())
 }
@@ -136,8 +143,9 @@ fn printer(
     style: Style,
     quiet: bool,
     done: CancellationToken,
-) -> tokio::task::JoinHandle<std::io::Result<()>> {
-    tokio::task::spawn_blocking(move || {
+) -> oneshot::Receiver<std::io::Result<()>> {
+    let (ended, printed) = oneshot::channel();
+    std::thread::spawn(move || {
         let mut write = || {
             let mut stdout = std::io::stdout().lock();
             while let Some(item) = queue.blocking_recv() {
@@ -148,13 +156,15 @@ fn printer(
             }
             Ok(())
         };
-        let written = write();
-        done.cancel();
-        match written {
-            Err(error) if std::io::Error::kind(&error) == std::io::ErrorKind::BrokenPipe => Ok(()),
+        let written = match write() {
+            Err(error) if std::io::Error::kind(&error) == ErrorKind::BrokenPipe => Ok(()),
             written => written,
-        }
-    })
+        };
+        done.cancel();
+        // Nobody waits when the listening itself failed.
+        let _ = ended.send(written);
+    });
+    printed
 }
 
 /// What the handler shares.
@@ -177,7 +187,15 @@ async fn serve(
     let (turn, seen) = (AtomicUsize::new(0), AtomicU64::new(0));
     let subscriber = Arc::new(Subscriber { script, clock: Clock::system(), turn, seen, items, done: done.clone() });
     let app = Router::new().fallback(handle).with_state(Arc::clone(&subscriber));
-    axum::serve(listener, app).with_graceful_shutdown(done.cancelled_owned()).await?;
+    let graceful = axum::serve(listener, app).with_graceful_shutdown(done.clone().cancelled_owned());
+    let patience = async {
+        done.cancelled().await;
+        tokio::time::sleep(END_PATIENCE).await;
+    };
+    tokio::select! {
+        served = graceful.into_future() => served?,
+        () = patience => {}
+    }
     Ok(subscriber.seen.load(Ordering::Acquire))
 }
 

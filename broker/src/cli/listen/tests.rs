@@ -131,3 +131,38 @@ fn arguments() {
         assert!(parse(&bad).is_err(), "{bad:?}");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_never_ends_does_not_keep_it_listening() {
+    use tokio::io::AsyncWriteExt as _;
+    let fixture = Fixture::start(Script { codes: codes(&[200]), ..Script::default() }).await;
+    let address = fixture.url.trim_start_matches("http://").trim_end_matches('/');
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    socket.write_all(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
+    assert_eq!(fixture.send("1").await.status(), 200);
+    fixture.done.cancel();
+    assert_eq!(fixture.served.await.unwrap().unwrap(), 1);
+    drop(socket);
+}
+
+#[tokio::test]
+async fn the_command_ends_after_its_count() {
+    use clap::Parser;
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: ListenArgs,
+    }
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let addr = address.to_string();
+    let args = Cli::try_parse_from(["listen", "--addr", &addr, "--count", "1", "--quiet"]).unwrap().args;
+    let running = tokio::spawn(run(args));
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        assert!(std::time::Instant::now() < deadline && !running.is_finished(), "it does not listen");
+        tokio::task::yield_now().await;
+    }
+    let fixture = Fixture { url: format!("http://{address}/"), ..Fixture::start(Script::default()).await };
+    assert_eq!(fixture.send("1").await.status(), 200);
+    running.await.unwrap().unwrap();
+}
