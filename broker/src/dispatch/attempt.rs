@@ -1,5 +1,6 @@
 //! One attempt from beginning to end: read the event if it is not in memory, deliver it, and make durable whatever
-//! has to be before the event may be settled (a reply, a dead letter).
+//! has to be before the event may be settled (a reply, a dead letter). Every attempt carries one event, in batched
+//! content mode too: the transport makes a batch of one of it.
 //!
 //! *Inputs*: a [`Job`]. *Outputs*: a [`Done`], which the worker applies to its window. *Invariants*: `Settled`
 //! comes only after the reply's ticket, `DeadLettered` only after the letter's. *Not here*: when to attempt, the

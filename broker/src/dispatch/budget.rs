@@ -1,12 +1,16 @@
 //! Bytes of events in memory, per Trigger and for all of them.
 //!
 //! *Invariants*: what is counted is given back when the [`Permit`] drops; a Trigger that holds nothing always gets
-//! its first permit, so that even an event larger than every limit can be delivered.
+//! its first permit, so that even an event larger than every limit can be delivered; what others hold never takes
+//! a Trigger's own share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::event::Event;
+
+/// What a Trigger may hold whatever the others do: so many usual events that a healthy subscriber is kept busy.
+const SHARE_BYTES: usize = 256 << 10;
 
 /// The bytes that all Triggers share.
 #[derive(Debug)]
@@ -56,8 +60,9 @@ impl Budget {
         let all = self.pool.used.fetch_add(bytes, Ordering::AcqRel);
         // Counted already, so that dropping the permit on refusal gives back just that.
         let permit = Permit { budget: self.clone(), bytes };
-        let fits = own.saturating_add(bytes) <= self.limit && all.saturating_add(bytes) <= self.pool.limit;
-        (fits || own == 0).then_some(permit)
+        let held = own.saturating_add(bytes);
+        let room = all.saturating_add(bytes) <= self.pool.limit || held <= SHARE_BYTES;
+        ((held <= self.limit && room) || own == 0).then_some(permit)
     }
 
     /// Keeps an event, which has memory of its own, unless that would pass a limit.
@@ -66,10 +71,12 @@ impl Budget {
         Some(Kept { event: event.clone(), _permit: permit })
     }
 
-    /// Whether so little is held that reading ahead makes sense.
-    pub(super) fn is_low(&self) -> bool {
+    /// Bytes that may be read ahead; `None` while so much is held that it is better to wait.
+    pub(super) fn room(&self) -> Option<usize> {
         let own = self.used.load(Ordering::Acquire);
-        own == 0 || (own <= self.limit / 2 && self.pool.used.load(Ordering::Acquire) <= self.pool.limit / 2)
+        let free = self.pool.limit.saturating_sub(self.pool.used.load(Ordering::Acquire));
+        let limit = self.limit.min(free.max(SHARE_BYTES));
+        (own <= limit / 2).then(|| limit - own)
     }
 }
 
@@ -86,18 +93,26 @@ mod tests {
 
     #[test]
     fn limits_hold_and_the_first_always_passes() {
-        let pool = Pool::new(100);
-        let (a, b) = (Budget::new(80, pool.clone()), Budget::new(80, pool.clone()));
-        let first = a.take(70).unwrap();
-        assert!(a.take(20).is_none(), "its own limit");
-        assert!(!a.is_low());
-        let of_b = b.take(500).unwrap();
-        assert!(b.take(1).is_none());
+        let mib = 1 << 20;
+        let pool = Pool::new(10 * mib);
+        let (a, b) = (Budget::new(8 * mib, pool.clone()), Budget::new(8 * mib, pool.clone()));
+        let first = a.take(7 * mib).unwrap();
+        assert!(a.take(2 * mib).is_none(), "its own limit");
+        assert_eq!(a.room(), None);
+        let of_b = b.take(50 * mib).unwrap();
+        assert!(b.take(1).is_none(), "the first passes, the second does not");
         drop(of_b);
-        let of_b = b.take(10).unwrap();
-        assert!(b.take(30).is_none(), "the limit of all");
-        drop((first, of_b));
+        let of_b = b.take(mib).unwrap();
+        assert!(b.take(3 * mib).is_none(), "the limit of all");
+        drop(of_b);
+        let crowd = a.take(0).unwrap();
+        let rest = b.take(3 * mib).unwrap();
+        let c = Budget::new(8 * mib, pool.clone());
+        assert_eq!(c.room(), Some(SHARE_BYTES));
+        let shares: Vec<_> = (0..4).map(|_| c.take(SHARE_BYTES / 4).unwrap()).collect();
+        assert!(c.take(1).is_none() && c.room().is_none(), "others have taken the rest");
+        drop((first, crowd, rest, shares));
         assert_eq!(pool.used.load(Ordering::Acquire), 0);
-        assert!(a.is_low() && b.is_low());
+        assert_eq!(a.room(), Some(8 * mib));
     }
 }

@@ -39,6 +39,10 @@ impl Default for DispatchLimits {
     }
 }
 
+/// Pages of workers that read by themselves, in memory at once: 8 MiB at the most, and more than a disk does side
+/// by side.
+pub(super) const READS_AT_ONCE_MAX: usize = 8;
+
 /// First wait after a read or a wake failed: long enough not to spin, short enough that nobody notices a hiccup.
 pub(super) const PAUSE_FIRST: Duration = Duration::from_secs(1);
 

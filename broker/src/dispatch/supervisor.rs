@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -18,7 +18,7 @@ use super::budget::{Budget, Pool};
 use super::dispatcher::DispatchParts;
 use super::feed::Feed;
 use super::hub::{Hub, Routes};
-use super::limits::Pause;
+use super::limits::{Pause, READS_AT_ONCE_MAX};
 use super::router::{self, Router};
 use super::worker::{Control, Stop, Worker, WorkerParts};
 use crate::log::BrokerLogs;
@@ -63,6 +63,7 @@ struct RunningWorker {
 pub(super) struct Supervisor {
     parts: DispatchParts,
     pool: Arc<Pool>,
+    reads: Arc<Semaphore>,
     rng: fastrand::Rng,
     brokers: BTreeMap<BrokerKey, RunningBroker>,
     workers: BTreeMap<TriggerKey, RunningWorker>,
@@ -77,6 +78,7 @@ impl Supervisor {
     pub(super) fn new(parts: DispatchParts) -> Self {
         Self {
             pool: Pool::new(parts.limits.total_bytes),
+            reads: Arc::new(Semaphore::new(READS_AT_ONCE_MAX)),
             rng: fastrand::Rng::with_seed(parts.seed),
             parts,
             brokers: BTreeMap::new(),
@@ -232,6 +234,7 @@ impl Supervisor {
             metrics: parts.metrics.clone(),
             rng: self.rng.fork(),
             limits: parts.limits,
+            reads: self.reads.clone(),
             cursor: self.cursors.remove(&entry.key).and_then(|cursor| continued(cursor, entry)),
         };
         let running = RunningWorker {

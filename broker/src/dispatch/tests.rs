@@ -1,1 +1,11 @@
+//! Dispatch as a whole, on a log and a store in memory, with a scripted subscriber and paused time.
 
+mod delivery;
+mod faults;
+mod lag;
+mod letters;
+mod order;
+mod replies;
+mod restart;
+mod rig;
+mod wake;

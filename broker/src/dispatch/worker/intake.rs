@@ -13,6 +13,9 @@ use crate::log::{Page, ReadError, ReadLimit};
 /// every event that is settled.
 const READ_ROOM_MIN: usize = 256;
 
+/// Shortest page that is read, in bytes: below it the read costs more than what it brings.
+const READ_BYTES_MIN: usize = 64 << 10;
+
 /// Wait after a read that gave nothing where something should be.
 const EMPTY_READ_PAUSE: Duration = Duration::from_millis(100);
 
@@ -65,7 +68,8 @@ impl Worker {
             return;
         }
         let room = self.room();
-        let enough = room >= READ_ROOM_MIN.min(self.limits.window_events / 2).max(1) && self.feed.budget().is_low();
+        let bytes = self.feed.budget().room();
+        let enough = room >= READ_ROOM_MIN.min(self.limits.window_events / 2).max(1) && bytes.is_some();
         // Where only waiting events fill the window, any room is worth using.
         let idle = self.attempts.is_empty() && !self.window.has_ready();
         if room == 0 || !(enough || idle) {
@@ -83,8 +87,14 @@ impl Worker {
         }
         self.mode = Mode::Reading { until };
         let logs = self.means.logs.clone();
-        let limit = ReadLimit { records: room.min(ReadLimit::default().records), ..ReadLimit::default() };
-        self.reading = Some(Box::pin(async move { logs.events.read(at, limit).await }));
+        let most = ReadLimit::default();
+        let bytes = bytes.unwrap_or(READ_BYTES_MIN).clamp(READ_BYTES_MIN, most.bytes);
+        let limit = ReadLimit { records: room.min(most.records), bytes };
+        let reads = self.reads.clone();
+        self.reading = Some(Box::pin(async move {
+            let permit = reads.acquire_owned().await.ok();
+            (permit, logs.events.read(at, limit).await)
+        }));
     }
 
     /// Takes in a page that the worker has read by itself.

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Sleep};
 
@@ -64,6 +64,8 @@ pub(super) struct WorkerParts {
     pub(super) metrics: Metrics,
     pub(super) rng: fastrand::Rng,
     pub(super) limits: DispatchLimits,
+    /// Pages that workers may read by themselves at once.
+    pub(super) reads: Arc<Semaphore>,
     /// Where it left off, if it continues.
     pub(super) cursor: Option<Cursor>,
 }
@@ -77,7 +79,9 @@ enum Mode {
     Fed,
 }
 
-type Reading = BoxFuture<'static, Result<Page, ReadError>>;
+/// The permit is given back once the page is taken in.
+type ReadPage = (Option<OwnedSemaphorePermit>, Result<Page, ReadError>);
+type Reading = BoxFuture<'static, ReadPage>;
 
 /// See the module.
 pub(super) struct Worker {
@@ -90,6 +94,7 @@ pub(super) struct Worker {
     state: Arc<dyn StateStore>,
     rng: fastrand::Rng,
     limits: DispatchLimits,
+    reads: Arc<Semaphore>,
     window: Window<Kept>,
     mode: Mode,
     reading: Option<Reading>,
@@ -111,7 +116,7 @@ enum Stir {
     Control(bool),
     Done(Option<Result<Done, JoinError>>),
     Woken(Result<AwakeGuard, WakeError>),
-    Page(Result<Page, ReadError>),
+    Page(ReadPage),
     Fed,
     Timer,
 }
@@ -133,6 +138,7 @@ impl Worker {
             state: parts.state,
             rng: parts.rng,
             limits: parts.limits,
+            reads: parts.reads,
             window: Window::new(Offset(0)),
             mode: Mode::Reading { until: None },
             reading: None,
@@ -235,7 +241,7 @@ impl Worker {
             Stir::Control(there) => self.obey(there),
             Stir::Done(done) => self.apply_all(done),
             Stir::Woken(result) => self.woken(result),
-            Stir::Page(page) => {
+            Stir::Page((_permit, page)) => {
                 self.reading = None;
                 self.on_page(page);
             }

@@ -11,12 +11,16 @@ use crate::metrics::Metrics;
 use crate::names::TriggerKey;
 use crate::state::Cursor;
 use crate::triggers::TriggerEntry;
+use crate::wake::WakeState;
 
 /// Wait before a change of state is shown: gathers the many changes of a bad second, and nobody looks faster.
 const SHOW_DELAY: Duration = Duration::from_millis(50);
 
 /// How often the age and lag of a worker that is stuck are shown anew.
 const STUCK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often a worker whose subscriber is up looks whether it still is.
+const AWAKE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Report {
     /// Something has changed since the last report.
     dirty: bool,
     asked: bool,
+    /// It has warned since the last report.
+    warned: bool,
 }
 
 impl Report {
@@ -45,6 +51,7 @@ impl Report {
             due: None,
             dirty: false,
             asked: false,
+            warned: false,
         }
     }
 
@@ -87,6 +94,11 @@ impl Report {
     pub(super) fn dead_letter(&mut self) {
         self.dead_letters += 1;
         self.meters.dead_letters.inc();
+    }
+
+    /// Whether a warning about single events is due.
+    pub(super) fn may_warn(&mut self) -> bool {
+        !std::mem::replace(&mut self.warned, true)
     }
 
     /// The Trigger is gone.
@@ -145,9 +157,17 @@ impl Worker {
         meters.lag_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         let age = status.oldest_unsettled.map(|oldest| self.means.clock.now().since(oldest));
         meters.oldest_undelivered_seconds.set(age.unwrap_or_default().as_secs_f64());
+        // A subscriber that the broker woke goes to sleep without telling its workers.
+        let up = status.wake.is_some_and(|wake| wake != WakeState::Asleep);
         self.report.board.set(key, status);
         self.report.asked = false;
         self.report.dirty = false;
-        self.report.due = (self.window.len() > 0).then(|| now + STUCK_INTERVAL.max(self.limits.flush_interval));
+        self.report.warned = false;
+        let again = match (up, self.window.len()) {
+            (true, _) => Some(AWAKE_INTERVAL),
+            (false, 0) => None,
+            (false, _) => Some(STUCK_INTERVAL.max(self.limits.flush_interval)),
+        };
+        self.report.due = again.map(|wait| now + wait);
     }
 }

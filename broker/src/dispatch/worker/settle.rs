@@ -35,41 +35,33 @@ impl Worker {
             self.count(&done, tried);
         }
         let offset = done.offset;
-        match done.end {
+        match &done.end {
             End::Settled { replied, hop_limit } => {
                 let meters = &self.report.meters;
-                if replied {
+                if *replied {
                     meters.replies.inc();
                 }
-                if hop_limit {
+                if *hop_limit {
                     self.report.dead_letter();
                 }
                 self.settle(offset);
             }
             End::Retry { wait } => {
                 self.report.meters.retries.inc();
-                self.window.retry(offset, self.means.clock.now().after(wait), now + wait);
+                self.window.retry(offset, self.means.clock.now().after(*wait), now + *wait);
             }
             End::DeadLettered { letter } => {
                 self.report.dead_letter();
-                let error = done.tried.as_ref().and_then(|tried| tried.error.as_deref());
-                tracing::warn!(
-                    broker = %self.means.logs.key, trigger = %self.means.key, %offset, error,
-                    attempt = done.attempts.saturating_add(1), "gave up; the event is a dead letter"
-                );
+                self.warn_of(&done, "gave up; the event is a dead letter");
                 if self.settings.has_sink() {
-                    self.window.turn_to_sink(offset, letter);
+                    self.window.turn_to_sink(offset, *letter);
                 } else {
                     self.settle(offset);
                 }
             }
             End::SinkGaveUp => {
-                let error = done.tried.as_ref().and_then(|tried| tried.error.as_deref());
-                tracing::warn!(
-                    broker = %self.means.logs.key, trigger = %self.means.key, %offset, error,
-                    "the dead letter sink did not take it; it stays in the dead-letter log"
-                );
                 self.report.meters.sink_failures.inc();
+                self.warn_of(&done, "the dead letter sink did not take it; it stays in the dead-letter log");
                 self.settle(offset);
             }
             End::Nobody => {
@@ -85,7 +77,7 @@ impl Worker {
                 self.settle(offset);
             }
             End::Deferred { why } => {
-                if self.report.failed(why) {
+                if self.report.failed(why.clone()) {
                     tracing::error!(
                         broker = %self.means.logs.key, trigger = %self.means.key, %offset,
                         error = self.report.last_error(), "an event has to wait for the broker's own log"
@@ -94,6 +86,18 @@ impl Worker {
                 self.changed();
                 self.window.defer(offset, now + STORE_PAUSE);
             }
+        }
+    }
+
+    /// Warns of an event that was given up; once per report, for a subscriber that refuses all would flood the log.
+    fn warn_of(&mut self, done: &Done, what: &'static str) {
+        if self.report.may_warn() {
+            tracing::warn!(
+                broker = %self.means.logs.key, trigger = %self.means.key, offset = %done.offset,
+                attempt = done.attempts.saturating_add(1),
+                error = done.tried.as_ref().and_then(|tried| tried.error.as_deref()),
+                "{what}"
+            );
         }
     }
 
