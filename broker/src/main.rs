@@ -1,14 +1,20 @@
 //! `reveille`: reads the command line, makes the runtime, runs the sub-command.
 
+use std::process::ExitCode;
+
+use broker::cli::Cli;
 use clap::Parser;
 
-#[derive(Parser)]
-enum Cli {
-    /// Runs the broker
-    Serve(broker::config::ServeConfig),
-}
-
-fn main() -> anyhow::Result<()> {
-    let Cli::Serve(config) = Cli::parse();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(broker::app::run(config))
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Fails only when a provider is installed already, which does as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(cli.run())
 }

@@ -164,7 +164,6 @@ impl Fixture {
         self
     }
 
-    #[allow(dead_code, reason = "for the tests of the CLI")]
     /// Serves the API on a free local port until the test ends.
     pub(crate) async fn serve(&self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

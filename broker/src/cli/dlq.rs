@@ -1,0 +1,57 @@
+//! `reveille dlq`: dead letters.
+
+use std::io::Write;
+
+use clap::Subcommand;
+use schemas::admin::DeadLetterItem;
+
+use super::connect::{AdminArgs, BrokerArgs, Parameter};
+use super::fault::Fault;
+use super::output::{ListPrinter, OutputArgs};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(super) enum DlqCommand {
+    /// List dead letters: which event, which Trigger, and why
+    #[command(
+        before_help = "Examples:\n  reveille dlq ls\n  reveille dlq ls --trigger orders --reason RetriesExhausted -o json"
+    )]
+    Ls(ListArgs),
+}
+
+/// `dlq ls`
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Only of this Trigger: NAME or NAMESPACE/NAME
+    #[arg(long)]
+    trigger: Option<String>,
+    /// Only for this reason, such as RetriesExhausted
+    #[arg(long)]
+    reason: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    #[command(flatten)]
+    broker: BrokerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// Runs a verb.
+pub(super) async fn run(command: DlqCommand, out: &mut impl Write) -> Result<(), Fault> {
+    let DlqCommand::Ls(args) = command;
+    let mut parameters: Vec<Parameter> = Vec::new();
+    parameters.extend(args.trigger.map(|trigger| ("trigger", trigger)));
+    parameters.extend(args.reason.map(|reason| ("reason", reason)));
+    parameters.extend(args.limit.map(|limit| ("limit", limit.to_string())));
+    let path = ["brokers", &args.broker.namespace, &args.broker.broker, "dead-letters"];
+    let mut lines = args.admin.connect()?.stream(&path, &parameters).await?;
+    let mut printer = ListPrinter::new(args.output.form, out);
+    while let Some(item) = lines.next::<DeadLetterItem>().await? {
+        printer.item(item)?;
+    }
+    printer.finish("dead letters")?;
+    lines.finish()
+}

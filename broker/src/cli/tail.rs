@@ -1,0 +1,46 @@
+//! `reveille tail`: follows a Broker's log.
+
+use std::io::Write;
+
+use schemas::admin::EventItem;
+
+use super::connect::{AdminArgs, BrokerArgs, Parameter};
+use super::fault::{Exit, Fault};
+use super::output::{ListPrinter, OutputArgs};
+use super::select::FilterArgs;
+
+/// `tail`
+#[derive(Debug, clap::Args)]
+pub(super) struct TailArgs {
+    /// Where to begin: `now`, `#1000`, `-10` (ten back), `-5m`, or RFC 3339
+    #[arg(long, value_name = "PLACE", default_value = "now", allow_hyphen_values = true)]
+    from: String,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    broker: BrokerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// Prints events as they are appended, until Ctrl-C, `--limit` or the broker's end.
+pub(super) async fn run(args: TailArgs, out: &mut impl Write) -> Result<(), Fault> {
+    let mut parameters: Vec<Parameter> = vec![("from", args.from)];
+    parameters.extend(args.filter.parameters()?);
+    let path = ["brokers", &args.broker.namespace, &args.broker.broker, "tail"];
+    let mut lines = args.admin.connect()?.stream(&path, &parameters).await?;
+    let mut printer = ListPrinter::live(args.output.form, out);
+    let mut count = 0;
+    while let Some(item) = lines.next::<EventItem>().await? {
+        printer.item(item)?;
+        count += 1;
+    }
+    printer.finish("events")?;
+    lines.finish()?;
+    match args.filter.limit {
+        Some(limit) if count >= limit => Ok(()),
+        _ => Err(Fault::new(Exit::Unreachable, "the broker ended the stream: it is stopping; run the command again")),
+    }
+}
