@@ -5,7 +5,7 @@ use fastrand::Rng;
 use tests::fuzz_bodies::{TARGETS, Target};
 
 /// Inputs per target: about half a second each without optimisation.
-const INPUTS: u32 = 100_000;
+const INPUTS: u32 = 50_000;
 
 /// Longest input, in bytes: mutation must not make the run slow.
 const INPUT_BYTES_MAX: usize = 4096;
