@@ -6,8 +6,13 @@
 use broker::clock::UnixMicros;
 use broker::event::decode::{decode_batch, decode_binary, decode_structured};
 use broker::event::encode::{BATCH_JSON, STRUCTURED_JSON, encode_batch, encode_binary, encode_structured};
-use broker::event::{Event, SpecVersion, json};
+use broker::event::{BlockError, BodyKind, Event, SpecVersion, json};
 use broker::log::Offset;
+use broker::log::segment::footer::decode_footer;
+use broker::log::segment::format::{
+    FileHeader, NewFrame, SegmentId, decode_file_header, decode_frame, encode_file_header, encode_frame,
+};
+use broker::log::segment::record::split_record;
 use broker::names::BrokerKey;
 use broker::state::checkpoint::decode_checkpoint;
 use broker::state::codec::{decode_cursor, encode_cursor};
@@ -27,11 +32,12 @@ pub struct Target {
 }
 
 /// Every target there is.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "binary", body: binary, seeds: binary_seeds },
     Target { name: "structured", body: structured, seeds: structured_seeds },
     Target { name: "batch", body: batch, seeds: batch_seeds },
     Target { name: "block", body: block, seeds: block_seeds },
+    Target { name: "frame", body: frame, seeds: frame_seeds },
     Target { name: "cursor", body: cursor, seeds: cursor_seeds },
     Target { name: "checkpoint", body: checkpoint, seeds: checkpoint_seeds },
 ];
@@ -86,6 +92,47 @@ pub fn block(input: &[u8]) {
     let shown = json::to_raw_json(&event);
     assert_ne!(shown.get(), "null", "whatever is stored can be shown");
     assert_eq!(event.with_attributes(&[("x", "1")], &[]).attribute("x").map(|x| x.value.to_owned()), Some("1".into()));
+}
+
+/// What a log file may hold at any position: headers, frames, records, footers; and a sound frame around these bytes,
+/// in which no byte can change unnoticed.
+pub fn frame(input: &[u8]) {
+    let _ = decode_file_header(input);
+    let _ = decode_footer(input);
+    records(input);
+    if let Ok(frame) = decode_frame(input) {
+        assert!(frame.payload.len() < input.len());
+        records(frame.payload);
+    }
+    let Ok(event) = event_with(input) else { return };
+    let written =
+        NewFrame { segment: SegmentId(7), base: Offset(9), appended: UnixMicros(1), durable_up_to: Offset(9) };
+    let mut bytes = encode_frame(&written, std::iter::once(&event), 0).expect("a short event");
+    let read = decode_frame(&bytes).expect("what was written reads again");
+    let (record, rest) = split_record(read.payload).expect("one record");
+    assert_eq!((record.block, record.body, rest), (&event.block()[..], &event.body()[..], &[][..]));
+    let at = crc32c(input) as usize % bytes.len();
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= input.first().copied().unwrap_or(0).max(1);
+    }
+    assert!(decode_frame(&bytes).is_err(), "byte {at} changed unnoticed");
+}
+
+fn records(mut bytes: &[u8]) {
+    while let Ok((record, rest)) = split_record(bytes) {
+        assert!(rest.len() < bytes.len());
+        let _ = record.check(SegmentId(7), Offset(9));
+        bytes = rest;
+    }
+}
+
+fn event_with(body: &[u8]) -> Result<Event, BlockError> {
+    Event::builder(SpecVersion::V1)
+        .attribute("id", "1")
+        .attribute("source", "/s")
+        .attribute("type", "t")
+        .body(BodyKind::Binary, Bytes::copy_from_slice(body))
+        .build()
 }
 
 /// A stored cursor.
@@ -167,6 +214,15 @@ fn block_seeds() -> Vec<Vec<u8>> {
     let event = event.expect("it has what it must have");
     let length = u8::try_from(event.block().len()).expect("a short block");
     vec![[&[length], &event.block()[..], &event.body()[..]].concat()]
+}
+
+fn frame_seeds() -> Vec<Vec<u8>> {
+    let event = event_with(b"body").expect("it has what it must have");
+    let frame = NewFrame { segment: SegmentId(7), base: Offset(9), appended: UnixMicros(1), durable_up_to: Offset(9) };
+    let whole = encode_frame(&frame, [&event, &event].into_iter(), 0).expect("short events");
+    let payload = decode_frame(&whole).expect("a whole frame").payload.to_vec();
+    let header = FileHeader { segment: SegmentId(7), base: Offset(9), created: UnixMicros(1) };
+    vec![[encode_file_header(&header), whole.clone()].concat(), whole, payload]
 }
 
 fn cursor_seeds() -> Vec<Vec<u8>> {
