@@ -16,7 +16,7 @@ use super::keeper::LogKeeper;
 use super::listen::{Addrs, bind};
 use crate::admin::{self, AdminParts, Token};
 use crate::clock::Clock;
-use crate::config::ServeConfig;
+use crate::config::{ServeConfig, Size};
 use crate::deliver::Transport;
 use crate::deliver::http::{HttpOptions, HttpTransport};
 use crate::dispatch::status::StatusBoard;
@@ -34,13 +34,10 @@ use crate::triggers::TableSource;
 use crate::triggers::convert::Defaults;
 use crate::triggers::manifests::{ManifestConfig, Manifests};
 use crate::wake::Waker;
-use crate::wake::exec::ExecWaker;
+use crate::wake::exec::{ExecWaker, STOP_GRACE};
 
 /// Connections of the CLI and of probes open at once: a few operators, a kubelet, a Prometheus.
 const SIDE_CONNECTIONS: usize = 64;
-
-/// How long a local subscriber may take to end by itself once it is asked to.
-const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// How long the side doors wait for their last requests.
 const SIDE_DRAIN: Duration = Duration::from_secs(1);
@@ -108,7 +105,8 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     let service = tokio::spawn(service.run(stop_table.clone()));
     readiness.triggers_loaded();
 
-    let transport = HttpTransport::new(HttpOptions::default(), clock.clone(), fastrand::Rng::new())
+    let options = HttpOptions { reply_bytes_max: bytes(config.max_event_bytes), ..HttpOptions::default() };
+    let transport = HttpTransport::new(options, clock.clone(), fastrand::Rng::new())
         .context("cannot set up the HTTP client")?;
     let waker: Arc<dyn Waker> = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, metrics.clone()));
     let dispatcher = Dispatcher::start(DispatchParts {
@@ -170,13 +168,17 @@ fn open_state(data: &DataDir, config: &ServeConfig) -> anyhow::Result<SledStore>
 }
 
 fn ingress_limits(config: &ServeConfig) -> IngressLimits {
-    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     IngressLimits {
-        event_bytes: bytes(config.max_event_bytes.0),
-        request_bytes: bytes(config.max_request_bytes.0),
-        in_flight_bytes: bytes(config.max_in_flight_bytes.0),
+        event_bytes: bytes(config.max_event_bytes),
+        request_bytes: bytes(config.max_request_bytes),
+        in_flight_bytes: bytes(config.max_in_flight_bytes),
         ..IngressLimits::default()
     }
+}
+
+/// A size as memory counts it.
+fn bytes(size: Size) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
 }
 
 /// The three sockets before anything is served on them.
