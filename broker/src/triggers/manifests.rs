@@ -90,8 +90,11 @@ impl Manifests {
             changes,
             changed,
         };
-        // Events are asked for before the first look, so that no change falls between the two.
-        service.watch();
+        // Events are asked for before the first look, so that no change falls between the two; but a directory that
+        // cannot be read at all is the caller's one error, not a warning before it.
+        if service.config.directory.is_dir() {
+            service.watch();
+        }
         service.refresh(true).await?;
         Ok((service.faults.clone(), source, service))
     }

@@ -28,7 +28,7 @@ use self::child::Child;
 use self::slot::Slot;
 use super::single_flight::SingleFlight;
 use super::{AwakeGuard, WakeError, WakeState, WakeTarget, Waker};
-use crate::metrics::{Metrics, TriggerLabels};
+use crate::metrics::Metrics;
 use crate::names::TriggerKey;
 use crate::triggers::ExecSpec;
 
@@ -189,8 +189,6 @@ impl Start {
             self.slot.foreign();
             return Ok(());
         }
-        let labels = TriggerLabels::from(&self.trigger);
-        self.shared.metrics.wakes.get_or_create(&labels).inc();
         self.slot.waking();
         let begun = Instant::now();
         match self.start(&host, port).await {
@@ -204,7 +202,6 @@ impl Start {
                 Ok(())
             }
             Err(error) => {
-                self.shared.metrics.wake_failures.get_or_create(&labels).inc();
                 tracing::warn!(trigger = %self.trigger, %error, "subscriber did not wake");
                 self.slot.ended(begun.elapsed(), true);
                 Err(error)
