@@ -21,12 +21,18 @@ pub struct Home(tempfile::TempDir);
 
 impl Home {
     /// Fresh directories, with one Broker `default`.
-    ///
-    /// # Panics
-    /// When the temporary directory cannot be written.
     #[must_use]
     pub fn new() -> Self {
-        let home = Self(tempfile::Builder::new().prefix("reveille-").tempdir().expect("a temporary directory"));
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// The same below a directory of choice, for those who care which disk it is on.
+    ///
+    /// # Panics
+    /// When that directory cannot be written.
+    #[must_use]
+    pub fn below(directory: &Path) -> Self {
+        let home = Self(tempfile::Builder::new().prefix("reveille-").tempdir_in(directory).expect("a directory"));
         std::fs::create_dir(home.manifests()).expect("a directory for manifests");
         home.broker(&BrokerManifest::new("default"));
         home
@@ -96,6 +102,7 @@ fn name_in(yaml: &str) -> &str {
 pub struct Launch {
     binary: PathBuf,
     args: Vec<OsString>,
+    quiet: bool,
 }
 
 /// A broker that did not come up.
@@ -119,7 +126,7 @@ impl Launch {
     /// `binary serve` on the directories of `home`, on free ports.
     #[must_use]
     pub fn new(binary: &Path, home: &Home) -> Self {
-        let launch = Self { binary: binary.to_owned(), args: vec!["serve".into()] };
+        let launch = Self { binary: binary.to_owned(), args: vec!["serve".into()], quiet: false };
         let free = "127.0.0.1:0";
         launch
             .arg("--data", home.data())
@@ -144,6 +151,13 @@ impl Launch {
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
         self.args.push(flag.into());
+        self
+    }
+
+    /// Does not print what the broker said when it is dropped.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
@@ -172,7 +186,7 @@ impl Launch {
             let _ = timeout(DEADLINE, reading).await;
             return Err(StartError { status, stderr: stderr.text() });
         };
-        let broker = BrokerProcess { child, stderr, addresses, binary: self.binary.clone() };
+        let broker = BrokerProcess { child, stderr, addresses, binary: self.binary.clone(), quiet: self.quiet };
         eventually("/ready", || async { broker.is_ready().await.then_some(()) }).await;
         Ok(broker)
     }
@@ -219,6 +233,7 @@ pub struct BrokerProcess {
     stderr: Stderr,
     addresses: schemas::admin::Addresses,
     binary: PathBuf,
+    quiet: bool,
 }
 
 impl BrokerProcess {
@@ -342,6 +357,9 @@ impl BrokerProcess {
 impl Drop for BrokerProcess {
     fn drop(&mut self) {
         // The test runner shows it where the test failed.
+        if self.quiet {
+            return;
+        }
         println!("--- stderr of the broker ---\n{}---", self.stderr.text());
     }
 }
