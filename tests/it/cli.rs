@@ -121,6 +121,7 @@ async fn ranges_and_filters_choose_events() {
 async fn exit_codes_tell_what_went_wrong() {
     let home = Home::new();
     let broker = start(&home).await;
+    accepted(broker.publisher("default").binary(&Sample::new("a")).await);
     let cli = broker.cli();
     for (args, code) in [
         (vec!["events", "ls"], 0),
