@@ -7,6 +7,8 @@ mod cli;
 mod dead_letter;
 #[path = "../it/deliver.rs"]
 mod deliver;
+#[path = "../it/demo.rs"]
+mod demo;
 #[path = "../it/faults.rs"]
 mod faults;
 #[path = "../it/manifests.rs"]

@@ -106,8 +106,8 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     readiness.triggers_loaded();
 
     let options = HttpOptions { reply_bytes_max: bytes(config.max_event_bytes), ..HttpOptions::default() };
-    let transport = HttpTransport::new(options, clock.clone(), fastrand::Rng::new())
-        .context("cannot set up the HTTP client")?;
+    let transport =
+        HttpTransport::new(options, clock.clone(), fastrand::Rng::new()).context("cannot set up the HTTP client")?;
     let waker: Arc<dyn Waker> = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, metrics.clone()));
     let dispatcher = Dispatcher::start(DispatchParts {
         table: table.clone(),

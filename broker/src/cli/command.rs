@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use super::bench::{self, BenchArgs};
 use super::brokers::{self, BrokersCommand};
 use super::completion::{self, CompletionArgs};
+use super::demo::{self, DemoArgs};
 use super::dlq::{self, DlqCommand};
 use super::events::{self, EventsCommand};
 use super::fault::Fault;
@@ -44,6 +45,9 @@ enum Command {
         before_help = "Examples:\n  reveille serve --manifests ./triggers\n  reveille serve --manifests ./triggers --data /var/lib/reveille --retention-age 30d\n  reveille serve --manifests ./triggers --print-config"
     )]
     Serve(Box<ServeConfig>),
+    /// See it work on this machine: a broker, a subscriber that sleeps, one that fails, and events
+    #[command(before_help = "Examples:\n  reveille demo\n  reveille demo --data ./demo --free-ports")]
+    Demo(DemoArgs),
     /// Publish events
     #[command(
         before_help = "Examples:\n  reveille send --type order.created --source /shop --data '{\"n\":1}'\n  reveille send -f events.ndjson --mode batch\n  reveille send --type ping --source /me --count 1000 --rate 50"
@@ -83,9 +87,10 @@ impl Cli {
 
     /// Runs the sub-command; what it prints goes to what `out` makes. It is made only where it is used: a lock on
     /// stdout held by `serve` would stop every other thread that prints.
-    pub(super) async fn dispatch<W: Write>(self, out: impl FnOnce() -> W) -> Result<(), Fault> {
+    pub(super) async fn dispatch<W: Write>(self, out: impl Fn() -> W) -> Result<(), Fault> {
         match self.command {
             Command::Serve(config) => serve::run(*config, out).await,
+            Command::Demo(args) => demo::run(args, out).await,
             Command::Send(args) => send::run(args, &mut out()).await,
             Command::Listen(args) => Ok(listen::run(args).await?),
             Command::Tail(args) => tail::run(args, &mut out()).await,

@@ -11,6 +11,7 @@ mod brokers;
 mod command;
 mod completion;
 mod connect;
+mod demo;
 mod dlq;
 mod events;
 mod fault;

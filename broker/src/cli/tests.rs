@@ -16,9 +16,24 @@ async fn run(args: &[&str]) -> Result<String, Fault> {
     // Of several tests one installs it; the others find it there.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::try_parse_from(std::iter::once(&"reveille").chain(args)).map_err(|e| Fault::usage(e.to_string()))?;
-    let mut out = Vec::new();
-    cli.dispatch(|| &mut out).await?;
-    Ok(String::from_utf8(out).unwrap())
+    let out = Shared::default();
+    cli.dispatch(|| out.clone()).await?;
+    let printed = out.0.lock().unwrap().clone();
+    Ok(String::from_utf8(printed).unwrap())
+}
+
+/// Stands in for stdout.
+#[derive(Debug, Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The same against the admin API of a fixture; words are split at spaces, `_` stands for a space in a word.
