@@ -48,13 +48,9 @@ pub struct Running {
     addrs: Addrs,
     doors: Doors,
     dispatcher: Dispatcher,
-    keeper: JoinHandle<()>,
-    manifests: JoinHandle<()>,
-    logs: LogSet,
-    state: Arc<SledStore>,
+    table_tasks: Vec<JoinHandle<()>>,
     waker: Arc<dyn Waker>,
-    readiness: Readiness,
-    stop_table: CancellationToken,
+    base: Base,
     drain_timeout: Duration,
     _data: Arc<DataDir>,
 }
@@ -68,98 +64,137 @@ struct Doors {
     stop_sides: CancellationToken,
 }
 
+/// What every part is given.
+#[derive(Debug, Clone)]
+struct Base {
+    clock: Clock,
+    metrics: Metrics,
+    logs: LogSet,
+    board: StatusBoard,
+    readiness: Readiness,
+    state: Arc<SledStore>,
+    stop_table: CancellationToken,
+}
+
 /// Builds every part and starts it. Once this returns, publishers are served.
 ///
 /// # Errors
 /// One clear line: which address, directory or manifest is the trouble, and what to do.
 pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::Result<Running> {
     config.validate()?;
-    let Some(manifests) = config.manifests.clone() else {
-        bail!("there is no source of Brokers and Triggers; give --manifests DIR");
-    };
     crate::deliver::http::tls();
     let data = Arc::new(DataDir::claim(&config.data)?);
     let token = config.admin_token_file.as_deref().map(Token::read).transpose()?;
     let listeners = Listeners::bind(&config).await?;
-    let clock = Clock::system();
-    let metrics = Metrics::new();
-    let state = Arc::new(open_state(&data, &config)?);
-    let (manifests, source, service) = Manifests::start(ManifestConfig {
-        directory: manifests,
-        defaults: Defaults { retention: config.retention(), concurrency: config.concurrency },
-        clock: clock.clone(),
-        store: state.clone(),
-        metrics: metrics.clone(),
-    })
-    .await?;
-
-    let logs = LogSet::new();
-    let board = StatusBoard::new();
-    let readiness = Readiness::new();
-    let stop_table = CancellationToken::new();
-    let opener = Arc::new(LogOpener::new(data.clone(), &config, clock.clone(), metrics.clone()));
-    let (downstream, table) = TableSource::new();
-    let keeper = LogKeeper { source, downstream, logs: logs.clone(), opener, readiness: readiness.clone() };
-    let failed = keeper.apply(&keeper.source.current()).await;
-    let keeper = tokio::spawn(keeper.run(failed, stop_table.clone()));
-    let service = tokio::spawn(service.run(stop_table.clone()));
-    readiness.triggers_loaded();
-
-    let options = HttpOptions { reply_bytes_max: bytes(config.max_event_bytes), ..HttpOptions::default() };
-    let transport =
-        HttpTransport::new(options, clock.clone(), fastrand::Rng::new()).context("cannot set up the HTTP client")?;
-    let waker: Arc<dyn Waker> = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, metrics.clone()));
-    let dispatcher = Dispatcher::start(DispatchParts {
-        table: table.clone(),
-        logs: logs.clone(),
-        state: state.clone(),
-        transport: Arc::new(transport) as Arc<dyn Transport>,
-        waker: waker.clone(),
-        board: board.clone(),
-        metrics: metrics.clone(),
-        clock: clock.clone(),
-        seed: fastrand::u64(..),
-        limits: DispatchLimits { flush_interval: config.state_flush_interval.0, ..DispatchLimits::default() },
-    });
-
+    let base = Base {
+        clock: Clock::system(),
+        metrics: Metrics::new(),
+        logs: LogSet::new(),
+        board: StatusBoard::new(),
+        readiness: Readiness::new(),
+        state: Arc::new(open_state(&data, &config)?),
+        stop_table: CancellationToken::new(),
+    };
+    let triggers = base.triggers(&config, data.clone()).await?;
+    let waker: Arc<dyn Waker> = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, base.metrics.clone()));
+    let dispatcher = base.dispatcher(&config, triggers.table.clone(), waker.clone())?;
     let addrs = listeners.addrs()?;
     let stop_sides = CancellationToken::new();
-    let health = crate::health::router(HealthParts {
-        readiness: readiness.clone(),
-        logs: logs.clone(),
-        state: state.clone(),
-        metrics: metrics.clone(),
-        lag: Arc::new(LagReporter::new(metrics.clone(), board.clone(), logs.clone(), clock.clone())),
-        telemetry,
-    });
-    let faults = move || manifests.faults().iter().map(ToString::to_string).collect();
+    let health = crate::health::router(base.health_parts(telemetry));
+    let faults = triggers.manifests;
     let admin = admin::router(AdminParts {
-        logs: logs.clone(),
-        board,
-        table,
-        state: state.clone(),
-        clock,
+        logs: base.logs.clone(),
+        board: base.board.clone(),
+        table: triggers.table,
+        state: base.state.clone(),
+        clock: base.clock.clone(),
         token,
-        faults: Arc::new(faults),
+        faults: Arc::new(move || faults.faults().iter().map(ToString::to_string).collect()),
         stop: stop_sides.clone(),
     });
-    let ingress = ingress::router(IngressState::new(logs.clone(), metrics, ingress_limits(&config)));
-    let doors = listeners.open(ingress, health, admin, &config, stop_sides);
-    readiness.listening();
+    let ingress = IngressState::new(base.logs.clone(), base.metrics.clone(), ingress_limits(&config));
+    let doors = listeners.open(ingress::router(ingress), health, admin, &config, stop_sides);
+    base.readiness.listening();
     Ok(Running {
         addrs,
         doors,
         dispatcher,
-        keeper,
-        manifests: service,
-        logs,
-        state,
+        table_tasks: triggers.tasks,
         waker,
-        readiness,
-        stop_table,
+        base,
         drain_timeout: config.drain_timeout.0,
         _data: data,
     })
+}
+
+/// Where Triggers come from, once it runs.
+struct Triggers {
+    manifests: Manifests,
+    table: TableSource,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Base {
+    /// Reads the manifests, opens the logs of their Brokers, and keeps both current.
+    async fn triggers(&self, config: &ServeConfig, data: Arc<DataDir>) -> anyhow::Result<Triggers> {
+        let Some(directory) = config.manifests.clone() else {
+            bail!("there is no source of Brokers and Triggers; give --manifests DIR");
+        };
+        let (manifests, source, service) = Manifests::start(ManifestConfig {
+            directory,
+            defaults: Defaults { retention: config.retention(), concurrency: config.concurrency },
+            clock: self.clock.clone(),
+            store: self.state.clone(),
+            metrics: self.metrics.clone(),
+        })
+        .await?;
+        let opener = Arc::new(LogOpener::new(data, config, self.clock.clone(), self.metrics.clone()));
+        let (downstream, table) = TableSource::new();
+        let (logs, readiness) = (self.logs.clone(), self.readiness.clone());
+        let keeper = LogKeeper { source, downstream, logs, opener, readiness };
+        let failed = keeper.apply(&keeper.source.current()).await;
+        self.readiness.triggers_loaded();
+        let tasks = vec![
+            tokio::spawn(keeper.run(failed, self.stop_table.clone())),
+            tokio::spawn(service.run(self.stop_table.clone())),
+        ];
+        Ok(Triggers { manifests, table, tasks })
+    }
+
+    fn dispatcher(
+        &self,
+        config: &ServeConfig,
+        table: TableSource,
+        waker: Arc<dyn Waker>,
+    ) -> anyhow::Result<Dispatcher> {
+        let options = HttpOptions { reply_bytes_max: bytes(config.max_event_bytes), ..HttpOptions::default() };
+        let transport = HttpTransport::new(options, self.clock.clone(), fastrand::Rng::new())
+            .context("cannot set up the HTTP client")?;
+        Ok(Dispatcher::start(DispatchParts {
+            table,
+            logs: self.logs.clone(),
+            state: self.state.clone(),
+            transport: Arc::new(transport) as Arc<dyn Transport>,
+            waker,
+            board: self.board.clone(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            seed: fastrand::u64(..),
+            limits: DispatchLimits { flush_interval: config.state_flush_interval.0, ..DispatchLimits::default() },
+        }))
+    }
+
+    fn health_parts(&self, telemetry: TelemetryHandle) -> HealthParts {
+        let (metrics, board, logs) = (self.metrics.clone(), self.board.clone(), self.logs.clone());
+        HealthParts {
+            readiness: self.readiness.clone(),
+            logs: logs.clone(),
+            state: self.state.clone(),
+            metrics: metrics.clone(),
+            lag: Arc::new(LagReporter::new(metrics, board, logs, self.clock.clone())),
+            telemetry,
+        }
+    }
 }
 
 fn open_state(data: &DataDir, config: &ServeConfig) -> anyhow::Result<SledStore> {
@@ -242,21 +277,22 @@ impl Running {
     /// # Errors
     /// When cursors could not be made durable: then the next start repeats some deliveries.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.readiness.drain();
+        self.base.readiness.drain();
         self.doors.stop_ingress.cancel();
         if let Err(error) = self.doors.ingress.await {
             tracing::error!(%error, "the publishers' server ended abnormally");
         }
-        self.stop_table.cancel();
-        let _ = self.manifests.await;
-        let _ = self.keeper.await;
+        self.base.stop_table.cancel();
+        for task in self.table_tasks {
+            let _ = task.await;
+        }
         let drained = self.dispatcher.drain(Instant::now() + self.drain_timeout).await;
         self.waker.stop().await;
-        for logs in self.logs.all() {
+        for logs in self.base.logs.all() {
             logs.events.close().await;
             logs.dead_letters.close().await;
         }
-        let flushed = self.state.flush().await;
+        let flushed = self.base.state.flush().await;
         self.doors.stop_sides.cancel();
         for side in self.doors.sides {
             let _ = side.await;
