@@ -24,8 +24,8 @@ use crate::log::{BrokerLogs, EventLog, Offset, ReadError, ReadLimit};
 use crate::names::TriggerKey;
 use crate::triggers::{Target, TriggerEntry};
 
-/// Attempts in a row that may find nobody at a subscriber that was just woken before one counts: the subscriber was
-/// stopped or fell over between the wake and the attempt, which is not the event's fault, but may not go on for ever.
+/// Attempts in a row that may find nobody at a subscriber that the broker wakes before one counts: the subscriber was
+/// stopped or fell over, which is not the event's fault, but may not go on for ever.
 const STRIKES_MAX: u8 = 3;
 
 /// A Trigger's settings in the form that attempts share.
@@ -266,10 +266,14 @@ async fn to_subscriber(means: &Means, mut job: Job) -> Done {
     };
     note_event(event);
     let (outcome, mut tried) = send(means, &job, job.settings.subscriber.clone(), event.clone(), false).await;
+    // No answer although there was time for one: it died, or a connection was left over from its former life.
+    let cut_off = |failure: &Failure| {
+        failure.unreachable || (failure.code.is_none() && tried.took < job.settings.entry.delivery.timeout)
+    };
     if let Outcome::Retryable(failure) = &outcome
-        && failure.unreachable
         && job.settings.entry.exec.is_some()
         && job.strikes < STRIKES_MAX
+        && cut_off(failure)
     {
         return Done::of(&job, Some(tried), End::Nobody);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::rig::{Rig, delivered, event, failure, trigger};
-use crate::deliver::Outcome;
+use crate::deliver::{Failure, Outcome};
 use crate::triggers::{ExecSpec, TriggerEntry};
 use crate::wake::WakeState;
 
@@ -37,7 +37,6 @@ async fn a_burst_waits_for_one_wake() {
     assert!(rig.seen().iter().all(|seen| seen.at - began >= Duration::from_secs(5)));
     assert_eq!(rig.alarm.asked.load(Ordering::SeqCst), 1);
     rig.until("it may sleep again", |rig| rig.alarm.held.load(Ordering::SeqCst) == 0).await;
-    assert!(rig.metrics.encode().unwrap().contains("reveille_wakes_total{namespace=\"ns\",trigger=\"a\"} 1"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,9 +61,10 @@ async fn a_wake_that_fails_keeps_the_events_and_says_why() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_died_is_woken_again_without_using_attempts() {
+    let broken_off = || Outcome::Retryable(Failure { unreachable: false, ..failure(None) });
     for (refusals, attempts) in [(1, 2), (3, 4), (usize::MAX, 4 + 4 * 3)] {
         let mut rig = Rig::new(move |_, _, before| {
-            let nobody = Outcome::Retryable(failure(None));
+            let nobody = if before == 0 { broken_off() } else { Outcome::Retryable(failure(None)) };
             (Duration::ZERO, if before < refusals { nobody } else { delivered() })
         });
         rig.start(vec![sleeper()]);
@@ -76,5 +76,17 @@ async fn one_that_died_is_woken_again_without_using_attempts() {
         let letters = rig.letters().await;
         assert_eq!(letters.len(), usize::from(refusals == usize::MAX));
         assert!(letters.iter().all(|letter| letter.attempts == 4));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_or_a_timeout_of_one_that_is_awake_counts() {
+    for (code, takes) in [(Some(503), Duration::ZERO), (None, Duration::from_secs(60))] {
+        let mut rig =
+            Rig::new(move |_, _, _| (takes, Outcome::Retryable(Failure { unreachable: false, ..failure(code) })));
+        rig.start(vec![sleeper()]);
+        rig.publish(vec![event("1")]).await;
+        rig.until_settled("a").await;
+        assert_eq!(rig.seen().len(), 4, "{code:?}");
     }
 }
