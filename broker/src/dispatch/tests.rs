@@ -7,5 +7,5 @@ mod letters;
 mod order;
 mod replies;
 mod restart;
-mod rig;
+pub(super) mod rig;
 mod wake;

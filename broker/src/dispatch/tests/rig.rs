@@ -95,24 +95,24 @@ impl Transport for Subscriber {
     }
 }
 
-pub(super) fn delivered() -> Outcome {
+pub(in crate::dispatch) fn delivered() -> Outcome {
     Outcome::Delivered { code: 200, reply: None, odd_body: false }
 }
 
-pub(super) fn failure(code: Option<u16>) -> Failure {
+pub(in crate::dispatch) fn failure(code: Option<u16>) -> Failure {
     let error = code.map_or_else(|| "connection refused".to_owned(), |code| format!("HTTP {code}"));
     Failure { code, error, body: Bytes::new(), retry_after: None, unreachable: code.is_none() }
 }
 
-pub(super) fn retryable(code: u16) -> Outcome {
+pub(in crate::dispatch) fn retryable(code: u16) -> Outcome {
     Outcome::Retryable(failure(Some(code)))
 }
 
-pub(super) fn event(id: &str) -> Event {
+pub(in crate::dispatch) fn event(id: &str) -> Event {
     typed(id, "t", "k")
 }
 
-pub(super) fn typed(id: &str, ty: &str, subject: &str) -> Event {
+pub(in crate::dispatch) fn typed(id: &str, ty: &str, subject: &str) -> Event {
     Event::builder(SpecVersion::V1)
         .attribute("id", id)
         .attribute("source", "/tests")
@@ -123,17 +123,17 @@ pub(super) fn typed(id: &str, ty: &str, subject: &str) -> Event {
         .unwrap()
 }
 
-pub(super) fn key(name: &str) -> TriggerKey {
+pub(in crate::dispatch) fn key(name: &str) -> TriggerKey {
     TriggerKey::parse("ns", name).unwrap()
 }
 
-pub(super) fn broker() -> BrokerKey {
+pub(in crate::dispatch) fn broker() -> BrokerKey {
     "ns/default".parse().unwrap()
 }
 
 /// A Trigger that wants everything from the beginning, unordered, with three linear retries a second apart. Its
 /// address is `http://NAME`.
-pub(super) fn trigger(name: &str) -> TriggerEntry {
+pub(in crate::dispatch) fn trigger(name: &str) -> TriggerEntry {
     TriggerEntry {
         key: key(name),
         broker: broker(),

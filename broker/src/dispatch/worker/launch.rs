@@ -63,10 +63,11 @@ impl Worker {
 
     /// A wake ended.
     pub(super) fn woken(&mut self, result: Result<AwakeGuard, WakeError>) {
-        match self.awake.settle(result, Instant::now()) {
+        let now = Instant::now();
+        match self.awake.settle(result, now) {
             Ok(()) => {}
             Err(error) => {
-                if self.report.failed(error.to_string()) {
+                if self.report.failed(error.to_string(), now) {
                     tracing::warn!(
                         broker = %self.means.logs.key, trigger = %self.means.key, %error,
                         "the subscriber could not be woken; its events wait"

@@ -22,12 +22,20 @@ const STUCK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a worker whose subscriber is up looks whether it still is.
 const AWAKE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A success so long ago says that a failure is not the rule.
+const WORKS_FOR: Duration = Duration::from_secs(5);
+
+/// So many failures in a row are the rule, whatever worked before.
+const FAILING_ROW: u32 = 20;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) meters: Meters,
     pub(super) board: StatusBoard,
     failing: bool,
+    failed_in_a_row: u32,
+    worked_at: Option<Instant>,
     last_error: Option<String>,
     dead_letters: u64,
     saved: Option<Cursor>,
@@ -45,6 +53,8 @@ impl Report {
             meters: Meters::new(metrics, &entry.key, &entry.broker),
             board,
             failing: false,
+            failed_in_a_row: 0,
+            worked_at: None,
             last_error: None,
             dead_letters: 0,
             saved: None,
@@ -74,14 +84,18 @@ impl Report {
         self.due = Some(self.due.map_or(moment, |due| due.min(moment)));
     }
 
-    /// Something failed. Says whether that is new.
-    pub(super) fn failed(&mut self, error: String) -> bool {
+    /// Something failed. Says whether the Trigger is failing from now on: not where other events go through.
+    pub(super) fn failed(&mut self, error: String, now: Instant) -> bool {
         self.last_error = Some(error);
-        !std::mem::replace(&mut self.failing, true)
+        self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+        let works = self.worked_at.is_some_and(|at| now.duration_since(at) < WORKS_FOR);
+        (!works || self.failed_in_a_row >= FAILING_ROW) && !std::mem::replace(&mut self.failing, true)
     }
 
     /// Something worked. Says whether that is new.
-    pub(super) fn worked(&mut self) -> bool {
+    pub(super) fn worked(&mut self, now: Instant) -> bool {
+        self.failed_in_a_row = 0;
+        self.worked_at = Some(now);
         std::mem::take(&mut self.failing)
     }
 
@@ -169,5 +183,27 @@ impl Worker {
             (false, _) => Some(STUCK_INTERVAL.max(self.limits.flush_interval)),
         };
         self.report.due = again.map(|wait| now + wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn failing_is_the_rule_not_the_exception() {
+        let entry = crate::dispatch::tests::rig::trigger("a");
+        let mut report = Report::new(StatusBoard::new(), &Metrics::new(), &entry);
+        let mut now = Instant::now();
+        assert!(report.failed("x".to_owned(), now), "nothing has ever worked");
+        assert!(!report.failed("y".to_owned(), now), "not new");
+        assert!(report.worked(now));
+        assert!(!report.failed("z".to_owned(), now), "one failure among successes");
+        assert_eq!((report.failing, report.last_error()), (false, Some("z")));
+        now += WORKS_FOR;
+        assert!(report.failed("z".to_owned(), now), "the last success is long ago");
+        assert!(report.worked(now));
+        let turned: Vec<bool> = (0..FAILING_ROW).map(|_| report.failed("z".to_owned(), now)).collect();
+        assert!(turned.iter().rev().skip(1).all(|turned| !turned) && turned.last() == Some(&true), "too many in a row");
     }
 }

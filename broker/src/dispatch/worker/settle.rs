@@ -32,7 +32,7 @@ impl Worker {
         if let Some(tried) = &done.tried
             && done.end != End::Nobody
         {
-            self.count(&done, tried);
+            self.count(&done, tried, now);
         }
         let offset = done.offset;
         match &done.end {
@@ -77,7 +77,7 @@ impl Worker {
                 self.settle(offset);
             }
             End::Deferred { why } => {
-                if self.report.failed(why.clone()) {
+                if self.report.failed(why.clone(), now) {
                     tracing::error!(
                         broker = %self.means.logs.key, trigger = %self.means.key, %offset,
                         error = self.report.last_error(), "an event has to wait for the broker's own log"
@@ -107,7 +107,7 @@ impl Worker {
     }
 
     /// Counts the HTTP part of an attempt, and draws conclusions about the subscriber.
-    fn count(&mut self, done: &Done, tried: &Tried) {
+    fn count(&mut self, done: &Done, tried: &Tried, now: Instant) {
         let meters = &self.report.meters;
         meters.attempt_seconds.observe(tried.took.as_secs_f64());
         let outcome = match (tried.delivered, tried.retryable) {
@@ -133,14 +133,14 @@ impl Worker {
         }
         if tried.delivered {
             self.congestion.success();
-            if self.report.worked() {
+            if self.report.worked(now) {
                 self.changed();
             }
         } else {
             if tried.retryable {
                 self.congestion.failure(done.number);
             }
-            let first = self.report.failed(tried.error.clone().unwrap_or_default());
+            let first = self.report.failed(tried.error.clone().unwrap_or_default(), now);
             if first {
                 self.changed();
                 tracing::info!(
