@@ -63,11 +63,10 @@ impl Worker {
 
     /// A wake ended.
     pub(super) fn woken(&mut self, result: Result<AwakeGuard, WakeError>) {
-        let now = Instant::now();
-        match self.awake.settle(result, now) {
+        match self.awake.settle(result, Instant::now()) {
             Ok(()) => {}
             Err(error) => {
-                if self.report.failed(error.to_string(), now) {
+                if self.report.stuck(error.to_string()) {
                     tracing::warn!(
                         broker = %self.means.logs.key, trigger = %self.means.key, %error,
                         "the subscriber could not be woken; its events wait"

@@ -92,6 +92,12 @@ impl Report {
         (!works || self.failed_in_a_row >= FAILING_ROW) && !std::mem::replace(&mut self.failing, true)
     }
 
+    /// Nothing can be delivered at all. Says whether that is new.
+    pub(super) fn stuck(&mut self, error: String) -> bool {
+        self.last_error = Some(error);
+        !std::mem::replace(&mut self.failing, true)
+    }
+
     /// Something worked. Says whether that is new.
     pub(super) fn worked(&mut self, now: Instant) -> bool {
         self.failed_in_a_row = 0;

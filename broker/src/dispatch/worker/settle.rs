@@ -77,7 +77,7 @@ impl Worker {
                 self.settle(offset);
             }
             End::Deferred { why } => {
-                if self.report.failed(why.clone(), now) {
+                if self.report.stuck(why.clone()) {
                     tracing::error!(
                         broker = %self.means.logs.key, trigger = %self.means.key, %offset,
                         error = self.report.last_error(), "an event has to wait for the broker's own log"
