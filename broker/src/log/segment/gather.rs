@@ -111,6 +111,15 @@ pub(super) fn write_footer(file: &dyn File, segment: &Segment) -> io::Result<()>
     })
 }
 
+/// Where the frames of a file without a footer end: at offset `next` if another file follows, else unknown.
+///
+/// # Errors
+/// What the system said about the file's length.
+pub(super) fn end_of(file: &dyn File, next: Option<Offset>) -> io::Result<End> {
+    let file_bytes = file.size()?;
+    Ok(next.map_or(End::Open { file_bytes }, |next| End::Known { at: file_bytes, next }))
+}
+
 /// What reading a segment frame by frame found.
 #[derive(Debug)]
 pub(super) struct Gathered {
@@ -137,10 +146,8 @@ pub(super) fn from_frames(
     id: SegmentId,
     base: Offset,
     path: PathBuf,
-    next: Option<Offset>,
+    end: End,
 ) -> io::Result<Gathered> {
-    let file_bytes = file.size()?;
-    let end = next.map_or(End::Open { file_bytes }, |next| End::Known { at: file_bytes, next });
     let start = Start { segment: id, at: FILE_HEADER_BYTES as u64, expect: base, appended: UnixMicros::default() };
     let mut scanner = Scanner::new(file, start, end);
     let mut found = Gathered {

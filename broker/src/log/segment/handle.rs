@@ -59,42 +59,77 @@ impl SegmentLog {
     }
 
     async fn read_page(&self, from: Offset, limit: ReadLimit) -> Result<Page, ReadError> {
-        // A segment may be removed between the look-up and the opening; then the second look-up knows.
-        let mut plan = self.view.plan(from, limit.bytes);
-        for _ in 0..2 {
-            let span = match plan {
-                Plan::Trimmed(first) => return Err(ReadError::Trimmed { asked: from, first }),
-                Plan::Nothing => return Ok(Page { records: Vec::new(), next: from, lost: Vec::new() }),
-                Plan::Gap(gap) => return Ok(Page { records: Vec::new(), next: gap.end, lost: vec![gap] }),
-                Plan::Memory(frames) => return Ok(read_memory(&frames, from, limit)),
-                Plan::File(span) => span,
-            };
-            let view = self.view.clone();
-            let path = span.path.clone();
-            match blocking(move || read_span(&view, &span, from, limit)).await? {
-                Ok(page) => return Ok(page),
-                Err((error, again)) => match again.filter(|_| error.kind() == io::ErrorKind::NotFound) {
-                    Some(again) => plan = again,
-                    None => return Err(ReadError::Io { file: path, error: error.to_string() }),
-                },
+        match answer_from_memory(self.view.plan(from, limit.bytes), from, limit) {
+            Ok(answer) => answer,
+            Err(span) => {
+                let view = self.view.clone();
+                blocking(move || read_files(&view, span, from, limit)).await?
             }
         }
-        Err(ReadError::Io { file: self.view.dir.clone(), error: "the segment file is missing".to_owned() })
     }
 }
 
-/// Reads and reports damage; on failure also looks again, after any removal under way is through.
-fn read_span(view: &View, span: &Span, from: Offset, limit: ReadLimit) -> Result<Page, (io::Error, Option<Plan>)> {
-    match read_file(view.fs.as_ref(), span, from, limit) {
-        Ok((page, damage)) => {
-            for lost in damage {
-                view.report_lost(&span.path, lost.position, &lost.offsets, &lost.reason.to_string());
-            }
-            Ok(page)
+impl Engine {
+    /// Reads durable records from `from` on. Blocking.
+    ///
+    /// # Errors
+    /// As [`EventLog::read`].
+    pub fn read(&self, from: Offset, limit: ReadLimit) -> Result<Page, ReadError> {
+        answer_from_memory(self.view.plan(from, limit.bytes), from, limit)
+            .unwrap_or_else(|span| read_files(&self.view, span, from, limit))
+    }
+
+    /// Removes what retention lets go. Blocking.
+    ///
+    /// # Errors
+    /// As [`EventLog::trim`].
+    pub fn trim(&mut self, settled: Offset, retention: Retention, now: UnixMicros) -> Result<Trimmed, TrimError> {
+        self.view.forget_before(now.before(MEMORY_AGE));
+        if wants_roll(&self.view, &retention, now) {
+            // A roll that fails shows as the log's health; what is sealed can still go.
+            let _ = self.roll();
         }
-        Err(error) => {
-            drop(view.trimming());
-            Err((error, Some(view.plan(from, limit.bytes))))
+        retain::trim(&self.view, settled, &retention, now)
+    }
+}
+
+fn wants_roll(view: &View, retention: &Retention, now: UnixMicros) -> bool {
+    view.active().is_some_and(|active| should_roll(&Extent::from(&active), retention, now))
+}
+
+/// The answer to a read, or the part of a file that holds it.
+fn answer_from_memory(plan: Plan, from: Offset, limit: ReadLimit) -> Result<Result<Page, ReadError>, Span> {
+    Ok(match plan {
+        Plan::Trimmed(first) => Err(ReadError::Trimmed { asked: from, first }),
+        Plan::Nothing => Ok(Page { records: Vec::new(), next: from, lost: Vec::new() }),
+        Plan::Gap(gap) => Ok(Page { records: Vec::new(), next: gap.end, lost: vec![gap] }),
+        Plan::Memory(frames) => Ok(read_memory(&frames, from, limit)),
+        Plan::File(span) => return Err(span),
+    })
+}
+
+/// Reads from the file and reports damage met there.
+fn read_files(view: &View, span: Span, from: Offset, limit: ReadLimit) -> Result<Page, ReadError> {
+    let mut span = span;
+    let mut looked_again = false;
+    loop {
+        match read_file(view.fs.as_ref(), &span, from, limit) {
+            Ok((page, damage)) => {
+                for lost in damage {
+                    view.report_lost(&span.path, lost.position, &lost.offsets, &lost.reason.to_string());
+                }
+                return Ok(page);
+            }
+            // The segment may have been removed since the look-up; once that is through, another look knows.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !looked_again => {
+                drop(view.trimming());
+                looked_again = true;
+                match answer_from_memory(view.plan(from, limit.bytes), from, limit) {
+                    Ok(answer) => return answer,
+                    Err(again) => span = again,
+                }
+            }
+            Err(error) => return Err(ReadError::Io { file: span.path, error: error.to_string() }),
         }
     }
 }
@@ -155,8 +190,7 @@ impl EventLog for SegmentLog {
         async move {
             self.view.forget_before(now.before(MEMORY_AGE));
             let failed = |error: String| TrimError { file: self.view.dir.clone(), error };
-            let active = self.view.active().map(|segment| Extent::from(&segment));
-            if active.is_some_and(|active| should_roll(&active, &retention, now)) {
+            if wants_roll(&self.view, &retention, now) {
                 let rolled = self.queue.roll().map_err(|error| failed(error.to_string()))?;
                 // A log that is closing rolls no more; what is sealed can still go.
                 let _ = rolled.await;

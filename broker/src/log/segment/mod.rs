@@ -22,6 +22,7 @@ mod fs_real;
 mod gather;
 mod handle;
 pub mod index;
+pub mod inspect;
 mod options;
 mod owner;
 mod reader;

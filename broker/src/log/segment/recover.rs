@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::bloom::Distinct;
 use super::format::{FILE_HEADER_BYTES, FormatError, SegmentId};
 use super::fs::{File, FileSystem, Open};
-use super::gather::{Gathered, Identity, from_footer, from_frames, identify, write_footer};
+use super::gather::{Gathered, Identity, end_of, from_footer, from_frames, identify, write_footer};
 use super::options::{LogMetrics, OpenError, SegmentOptions};
 use super::scan::{FrameAt, Tail, read_up_to};
 use super::spans::Segment;
@@ -187,8 +187,9 @@ impl Opener<'_> {
             }
             return Ok(segment);
         }
-        let gathered =
-            from_frames(file.as_ref(), id, base, path.to_owned(), Some(next)).map_err(failed("read", path))?;
+        let gathered = end_of(file.as_ref(), Some(next))
+            .and_then(|end| from_frames(file.as_ref(), id, base, path.to_owned(), end))
+            .map_err(failed("read", path))?;
         self.lose_damage(path, &gathered);
         if gathered.damage.is_empty() {
             let made = self.fs.open(path, Open::Write).and_then(|file| {
@@ -210,7 +211,9 @@ impl Opener<'_> {
             self.sealed.push(Arc::new(segment));
             return Ok(None);
         }
-        let gathered = from_frames(file.as_ref(), id, base, path.to_owned(), None).map_err(failed("read", path))?;
+        let gathered = end_of(file.as_ref(), None)
+            .and_then(|end| from_frames(file.as_ref(), id, base, path.to_owned(), end))
+            .map_err(failed("read", path))?;
         let end = gathered.segment.frames_end;
         if let Tail::Torn { until, records } = gathered.tail {
             tracing::warn!(broker = self.labels, file = %path.display(), position = end, bytes = until - end,

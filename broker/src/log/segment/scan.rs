@@ -20,8 +20,10 @@ use super::footer::FOOTER_MAGIC;
 use super::format::{FRAME_HEADER_BYTES, FRAME_MAGIC, FormatError, FrameHeader, SegmentId};
 use super::format::{decode_frame, decode_frame_header};
 use super::fs::File;
+use super::record::split_record;
 use super::salvage::{self, Intact};
 use crate::clock::UnixMicros;
+use crate::event::{BlockError, Event};
 use crate::log::Offset;
 
 /// What disks write whole or not at all.
@@ -83,6 +85,19 @@ pub(super) struct Damage {
     pub(super) appended: UnixMicros,
     /// What is wrong at its beginning.
     pub(super) reason: FormatError,
+}
+
+impl FrameAt {
+    /// Its records, in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = (Offset, Result<Event, BlockError>)> + '_ {
+        let mut rest = self.bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+        (0..u64::from(self.header.count)).map_while(move |delta| {
+            let (record, after) = split_record(rest).ok()?;
+            rest = after;
+            let event = Event::from_parts(self.bytes.slice_ref(record.block), self.bytes.slice_ref(record.body));
+            Some((self.header.base.plus(delta), event))
+        })
+    }
 }
 
 impl Damage {

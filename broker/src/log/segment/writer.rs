@@ -28,7 +28,7 @@ use super::spans::{CachedFrame, Segment};
 use super::view::View;
 use crate::clock::{Clock, UnixMicros};
 use crate::event::Event;
-use crate::log::{AppendError, Appended, Health, Offset};
+use crate::log::{AppendError, Appended, Bounds, Health, Offset};
 
 /// The file being written.
 #[derive(Debug)]
@@ -107,6 +107,18 @@ impl Engine {
     #[must_use]
     pub(super) fn view(&self) -> Arc<View> {
         self.view.clone()
+    }
+
+    /// The extent of the log.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.view.bounds()
+    }
+
+    /// Whether appends work.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.view.health()
     }
 
     /// Makes a group of batches durable as one frame: all of them, or none. Their offsets follow each other.
