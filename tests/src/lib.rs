@@ -4,4 +4,5 @@
 
 pub mod fuzz_bodies;
 pub mod harness;
+pub mod sim;
 pub mod tidy;

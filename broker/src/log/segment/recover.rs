@@ -65,7 +65,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`OpenError`] says which file, and what to do next.
-    pub(super) fn open(
+    pub fn open(
         fs: Arc<dyn FileSystem>,
         dir: &Path,
         options: SegmentOptions,

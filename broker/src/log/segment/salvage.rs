@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::format::SegmentId;
-use super::record::{RECORD_HEADER_BYTES, low_half, split_record};
+use super::record::{low_half, split_record};
 use crate::event::Event;
 use crate::log::Offset;
 
@@ -22,30 +22,31 @@ pub(super) struct Intact {
     pub(super) event: Event,
 }
 
-/// All intact records of `bytes` from position `skip` on that belong into `offsets`, in order. An empty range
-/// stands for one whose end is not known.
+/// All intact records of `bytes` that begin in `places` and belong into `offsets`, in order; and the position behind
+/// the last of them.
 #[must_use]
-pub(super) fn intact_records(bytes: &Bytes, skip: usize, segment: SegmentId, offsets: Range<Offset>) -> Vec<Intact> {
-    let last = if offsets.is_empty() {
-        offsets.start.plus(u64::try_from(bytes.len() / RECORD_HEADER_BYTES).unwrap_or(u64::MAX))
-    } else {
-        offsets.end
-    };
+pub(super) fn intact_records(
+    bytes: &Bytes,
+    places: Range<usize>,
+    segment: SegmentId,
+    offsets: Range<Offset>,
+) -> (Vec<Intact>, usize) {
     let mut found = Vec::new();
     let mut effort = bytes.len().saturating_mul(EFFORT);
-    let (mut at, mut expect) = (skip, offsets.start);
-    while expect < last && at.saturating_add(RECORD_HEADER_BYTES) <= bytes.len() {
-        match record_at(bytes, at, segment, expect..last, &mut effort) {
+    let (mut at, mut behind, mut expect) = (places.start, places.start, offsets.start);
+    while expect < offsets.end && at < places.end {
+        match record_at(bytes, at, segment, expect..offsets.end, &mut effort) {
             Some((intact, length)) => {
                 expect = intact.offset.next();
                 found.push(intact);
                 at += length;
+                behind = at;
             }
             None if effort == 0 => break,
             None => at += 1,
         }
     }
-    found
+    (found, behind)
 }
 
 fn record_at(

@@ -20,7 +20,7 @@ use super::footer::FOOTER_MAGIC;
 use super::format::{FRAME_HEADER_BYTES, FRAME_MAGIC, FormatError, FrameHeader, SegmentId};
 use super::format::{decode_frame, decode_frame_header};
 use super::fs::File;
-use super::record::split_record;
+use super::record::{RECORD_HEADER_BYTES, split_record};
 use super::salvage::{self, Intact};
 use crate::clock::UnixMicros;
 use crate::event::{BlockError, Event};
@@ -244,28 +244,40 @@ impl<'a> Scanner<'a> {
             None => (at.saturating_add(1), self.here.expect),
         };
         let zeros_from = match self.ahead(from, base)? {
-            Ahead::Frame { at: _, header: found } if header.is_some() => {
-                let (until, last) = (from, base.min(found.base));
-                return self.damage(until, last, header, reason);
-            }
+            Ahead::Frame { .. } if header.is_some() => return self.damage(from, base, header, reason),
             Ahead::Frame { at, header: found } => return self.damage(at, found.base, None, reason),
             Ahead::Nothing { zeros_from } => zeros_from.max(at),
         };
-        let written = match &header {
-            Some(header) => self.frame_end(header).min(self.limit()),
-            None => zeros_from,
-        };
-        let bytes = self.bytes(at, usize::try_from(written - at).unwrap_or(usize::MAX))?;
-        let missing = header.as_ref().is_some_and(|header| self.frame_end(header) > self.limit());
-        if bytes.iter().all(|byte| *byte == 0) {
+        if zeros_from == at {
             return Ok(Step::End(Tail::Clean));
         }
-        if missing || bytes.starts_with(&FOOTER_MAGIC) || tear_shows(&bytes, at, header.is_some()) {
+        // Where the header is not sound, only its own sectors tell: how far the write went is unknown then.
+        let written = header.as_ref().map_or(at + FRAME_HEADER_BYTES as u64, |header| self.frame_end(header));
+        let bytes = self.bytes(at, usize::try_from(written - at).unwrap_or(usize::MAX))?;
+        if written > self.limit() || bytes.starts_with(&FOOTER_MAGIC) || tear_shows(&bytes, at) {
             let records = header.map(|header| header.count);
-            return Ok(Step::End(Tail::Torn { until: written.max(zeros_from), records }));
+            return Ok(Step::End(Tail::Torn { until: zeros_from, records }));
         }
-        let last = header.map_or_else(|| claimed_end(&bytes, self.here.expect), |header| header.next());
-        self.damage(written, last, header, reason)
+        match header {
+            Some(_) => self.damage(written, base, header, reason),
+            None => self.headless_tail(zeros_from, reason),
+        }
+    }
+
+    /// The last frame, whole but for its header: how many records it has is known from those that are intact, or,
+    /// if they do not reach its end, from what the header says nevertheless.
+    fn headless_tail(&mut self, zeros_from: u64, reason: FormatError) -> io::Result<Step> {
+        let Start { segment, at, expect, appended } = self.here;
+        // The last body may end with zeros.
+        let bytes = self.bytes(at, usize::try_from(self.limit() - at).unwrap_or(usize::MAX))?;
+        let used = usize::try_from(zeros_from - at).unwrap_or(usize::MAX).min(bytes.len());
+        let most = expect.plus((used / RECORD_HEADER_BYTES) as u64);
+        let (intact, behind) = salvage::intact_records(&bytes, 0..used, segment, expect..most);
+        let found = intact.last().map_or(expect, |record| record.offset.next());
+        let last = if behind >= used { found } else { found.max(claimed_end(&bytes, expect)).max(expect.next()) };
+        let until = zeros_from.max(at + behind as u64);
+        self.advance(until, last);
+        Ok(Step::Damage(Damage { at: at..until, offsets: expect..last, intact, appended, reason }))
     }
 
     /// Reports the stretch up to `until` and steps over it.
@@ -279,9 +291,8 @@ impl<'a> Scanner<'a> {
         let Start { segment, at, expect, .. } = self.here;
         let bytes = self.bytes(at, usize::try_from(until.saturating_sub(at)).unwrap_or(usize::MAX))?;
         let skip = if header.is_some() { FRAME_HEADER_BYTES } else { 0 };
-        let intact = salvage::intact_records(&bytes, skip, segment, expect..last);
+        let (intact, _) = salvage::intact_records(&bytes, skip..bytes.len(), segment, expect..last);
         let appended = header.map_or(self.here.appended, |header| header.appended);
-        let last = intact.last().map_or(last, |record| record.offset.next().max(last));
         self.advance(until, last);
         self.here.appended = self.here.appended.max(appended);
         Ok(Step::Damage(Damage { at: at..until, offsets: expect..last, intact, appended, reason }))
@@ -364,10 +375,8 @@ fn trailing_zeros_from(bytes: &[u8]) -> u64 {
     u64::try_from(used).unwrap_or(u64::MAX)
 }
 
-/// Whether a sector of the write that begins at file position `at` still reads as zeros. Where the header is not
-/// sound, only its own sectors tell: how far the write went is unknown then.
-fn tear_shows(bytes: &[u8], at: u64, header_is_sound: bool) -> bool {
-    let bytes = if header_is_sound { bytes } else { bytes.get(..FRAME_HEADER_BYTES).unwrap_or(bytes) };
+/// Whether a sector of `bytes`, which were written at file position `at`, still reads as zeros.
+fn tear_shows(bytes: &[u8], at: u64) -> bool {
     let first = usize::try_from(SECTOR_BYTES - at % SECTOR_BYTES).unwrap_or(usize::MAX);
     let (head, rest) = bytes.split_at_checked(first).unwrap_or((bytes, &[]));
     let missing = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
@@ -378,6 +387,6 @@ fn tear_shows(bytes: &[u8], at: u64, header_is_sound: bool) -> bool {
 fn claimed_end(bytes: &[u8], expect: Offset) -> Offset {
     let field = |at: usize| bytes.get(at..).and_then(|rest| rest.split_first_chunk::<4>()).map(|(field, _)| *field);
     let count = field(48).map_or(0, u32::from_le_bytes);
-    let possible = usize::try_from(count).is_ok_and(|count| count <= bytes.len() / super::record::RECORD_HEADER_BYTES);
+    let possible = usize::try_from(count).is_ok_and(|count| count <= bytes.len() / RECORD_HEADER_BYTES);
     if possible { expect.plus(u64::from(count)) } else { expect }
 }

@@ -228,11 +228,13 @@ impl Engine {
         let Some(current) = &mut self.current else { return Err(AppendError::Closed) };
         let (file, path, at) = (current.file.clone(), current.path.clone(), current.at);
         if let Err(error) = file.write_all_at(bytes, at) {
+            // Part of the frame may be there. It must be gone for good before anything else is written here; where
+            // nothing will be, taking it back only spares the next start from reporting it as damage.
+            let taken_back = file.set_len(at);
             if !is_no_room(&error) {
                 return Err(self.poison("cannot write", &path, &error));
             }
-            // Part of the frame may be there. It must be gone for good before anything else is written here.
-            if let Err(error) = file.set_len(at).and_then(|()| file.sync_data()) {
+            if let Err(error) = taken_back.and_then(|()| file.sync_data()) {
                 return Err(self.poison("cannot take back part of a frame in", &path, &error));
             }
             current.allocated = at;
