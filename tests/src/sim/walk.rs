@@ -125,7 +125,7 @@ impl Workload {
         while self.fs.journal().len() < ops {
             for _ in 0..self.rng.usize(1..40) {
                 self.time.fetch_add(self.rng.u64(0..1000), Ordering::AcqRel);
-                match self.rng.u8(0..40) {
+                match self.rng.u8(0..20) {
                     0 => self.trim(&mut engine)?,
                     _ => self.append(&mut engine)?,
                 }
