@@ -1,5 +1,7 @@
 //! The segment log on a simulated disk. `REVEILLE_SIM_SEED=N` runs the workload of one seed again.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops where it is wrong")]
+
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The log on a simulated disk: every crash point of random workloads, and every fault that a disk can have.
 
+#![allow(clippy::indexing_slicing, reason = "a simulation may stop where it is wrong")]
+
 pub mod disk;
 pub mod fs;
 pub mod walk;
