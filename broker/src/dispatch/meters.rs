@@ -29,6 +29,8 @@ pub(super) struct Meters {
     pub(super) lag_events: Gauge,
     pub(super) lag_bytes: Gauge,
     pub(super) oldest_undelivered_seconds: Gauge<f64, AtomicU64>,
+    pub(super) wakes: Counter,
+    pub(super) wake_failures: Counter,
     pub(super) discarded_records: Counter,
 }
 
@@ -57,6 +59,8 @@ impl Meters {
             lag_events: all.lag_events.get_or_create(&labels).clone(),
             lag_bytes: all.lag_bytes.get_or_create(&labels).clone(),
             oldest_undelivered_seconds: all.oldest_undelivered_seconds.get_or_create(&labels).clone(),
+            wakes: all.wakes.get_or_create(&labels).clone(),
+            wake_failures: all.wake_failures.get_or_create(&labels).clone(),
             discarded_records: all.discarded_records.get_or_create(&BrokerLabels::from(broker)).clone(),
             all: all.clone(),
             labels,

@@ -37,6 +37,7 @@ async fn a_burst_waits_for_one_wake() {
     assert!(rig.seen().iter().all(|seen| seen.at - began >= Duration::from_secs(5)));
     assert_eq!(rig.alarm.asked.load(Ordering::SeqCst), 1);
     rig.until("it may sleep again", |rig| rig.alarm.held.load(Ordering::SeqCst) == 0).await;
+    assert!(rig.metrics.encode().unwrap().contains("reveille_wakes_total{namespace=\"ns\",trigger=\"a\"} 1"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,6 +52,8 @@ async fn a_wake_that_fails_keeps_the_events_and_says_why() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     let asked = rig.alarm.asked.load(Ordering::SeqCst);
     assert!((20..=30).contains(&asked), "with growing pauses: {asked} times");
+    let counted = format!("reveille_wake_failures_total{{namespace=\"ns\",trigger=\"a\"}} {asked}");
+    assert!(rig.metrics.encode().unwrap().contains(&counted));
     assert!(rig.seen().is_empty());
     rig.alarm.broken.store(false, Ordering::SeqCst);
     rig.until_settled("a").await;

@@ -29,6 +29,7 @@ impl Worker {
         }
         if self.window.has_ready() && !self.awake.is_up() {
             if self.awake.begin(now) {
+                self.report.meters.wakes.inc();
                 self.changed();
             }
             return;
@@ -66,6 +67,7 @@ impl Worker {
         match self.awake.settle(result, Instant::now()) {
             Ok(()) => {}
             Err(error) => {
+                self.report.meters.wake_failures.inc();
                 if self.report.stuck(error.to_string()) {
                     tracing::warn!(
                         broker = %self.means.logs.key, trigger = %self.means.key, %error,
