@@ -13,6 +13,7 @@ use super::dlq::{self, DlqCommand};
 use super::events::{self, EventsCommand};
 use super::fault::Fault;
 use super::listen::{self, ListenArgs};
+use super::log::{self, LogCommand};
 use super::output::stdout;
 use super::send::{self, SendArgs};
 use super::serve;
@@ -72,6 +73,9 @@ enum Command {
     #[command(subcommand)]
     Dlq(DlqCommand),
     Bench(BenchArgs),
+    /// Log files: verify, dump
+    #[command(subcommand)]
+    Log(LogCommand),
     /// A script that lets your shell complete this command
     Completion(CompletionArgs),
 }
@@ -99,6 +103,7 @@ impl Cli {
             Command::Triggers(command) => triggers::run(command, &mut out()).await,
             Command::Dlq(command) => dlq::run(command, &mut out()).await,
             Command::Bench(args) => Ok(bench::run(args).await?),
+            Command::Log(command) => log::run(command, &mut out()),
             Command::Completion(args) => completion::run(&args, Self::command(), &mut out()),
         }
     }

@@ -17,6 +17,7 @@ mod events;
 mod fault;
 mod lines;
 pub mod listen;
+mod log;
 mod output;
 mod select;
 mod send;

@@ -275,3 +275,18 @@ async fn completion_knows_sub_commands_and_flags() {
         assert!(script.contains(text), "{text} in\n{script}");
     }
 }
+
+#[tokio::test]
+async fn a_directory_without_a_log_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let nowhere = home.path().join("nowhere");
+    for (verb, dir) in
+        [("verify", nowhere.as_path()), ("dump", &nowhere), ("verify", home.path()), ("dump", home.path())]
+    {
+        let fault = run(&["log", verb, dir.to_str().unwrap()]).await.unwrap_err();
+        assert_eq!(fault.exit(), Exit::NotFound, "{fault}");
+        assert!(fault.to_string().contains(dir.to_str().unwrap()), "{fault}");
+    }
+    let fault = run(&["log", "dump", "x", "--from", "-10"]).await.unwrap_err();
+    assert_eq!(fault.exit(), Exit::Usage, "{fault}");
+}
