@@ -337,3 +337,6 @@ pub fn decode_frame(bytes: &[u8]) -> Result<Frame<'_>, FormatError> {
     }
     if rest.is_empty() { Ok(frame) } else { Err(FormatError::Length) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+mod bench;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
