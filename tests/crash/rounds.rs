@@ -76,7 +76,7 @@ async fn start(launch: &Launch) -> BrokerProcess {
 }
 
 async fn items(cli: &Cli, args: &[&str]) -> Vec<Value> {
-    let done = cli.run(&[args, &["-o", "ndjson"]].concat()).await;
+    let done = cli.run(args).await;
     assert_eq!(done.code, 0, "{}", done.stderr);
     done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -91,7 +91,7 @@ async fn log(cli: &Cli) -> Vec<(u64, String)> {
 
 async fn dead_letters(cli: &Cli) -> BTreeMap<String, BTreeSet<String>> {
     let mut letters: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for item in items(cli, &["dlq", "ls"]).await {
+    for item in items(cli, &["dlq", "ls", "-o", "ndjson"]).await {
         let trigger = item["trigger"].as_str().unwrap().to_owned();
         letters.entry(trigger).or_default().insert(item["event"]["id"].as_str().unwrap().to_owned());
     }
