@@ -1,7 +1,7 @@
 //! The log on disk: append-only segment files with group commit.
 //!
 //! *Responsibility*: everything that [`crate::log::EventLog`] promises, on one directory. *Inputs*: batches of
-//! events, and a [`fs::FileSystem`]. *Outputs*: the files described in [`format`], [`record`] and [`footer`].
+//! events, and a [`fs::FileSystem`]. *Outputs*: the files described in [`mod@format`], [`record`] and [`footer`].
 //!
 //! ```text
 //! append ▸ queue (owner) ▸ one frame, one write, one fdatasync (writer) ▸ publish (view) ▸ tickets
