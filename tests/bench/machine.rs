@@ -9,7 +9,9 @@ pub(crate) fn describe() -> String {
     let model =
         model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("unknown", |(_, m)| m);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cores} cores ({model}), Linux {}", kernel.trim())
+    // What follows the version is the builder's own naming.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    format!("{cores} cores ({model}), Linux {kernel}")
 }
 
 /// CPU time a process has used so far, user and system, in seconds.

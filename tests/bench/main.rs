@@ -29,6 +29,9 @@ struct Arguments {
     /// Where logs are written while measuring; must be on a real disk
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// A broker that is built already, to be measured instead of this tree's
+    #[arg(long, value_name = "FILE")]
+    broker: Option<PathBuf>,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -88,13 +91,13 @@ async fn main() -> anyhow::Result<()> {
         Some(Part::Client { target, connections, milliseconds }) => {
             servers::client(&target, connections, Duration::from_millis(milliseconds)).await
         }
-        None => measure(arguments.quick, arguments.directory).await,
+        None => measure(arguments).await,
     }
 }
 
-async fn measure(quick: bool, directory: Option<PathBuf>) -> anyhow::Result<()> {
+async fn measure(Arguments { quick, directory, broker, .. }: Arguments) -> anyhow::Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the repository")?;
-    let broker = build_broker(repository)?;
+    let broker = broker.map_or_else(|| build_broker(repository), Ok)?;
     let directory = directory.unwrap_or_else(|| repository.join("target/bench-data"));
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let effort = if quick { QUICK } else { FULL };
