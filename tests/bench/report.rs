@@ -37,10 +37,12 @@ pub(crate) fn markdown(figures: &Figures, machine: &str, quick: bool) -> String 
         "cargo run --release -p tests --bin bench"
     };
     let _ = writeln!(text, "Made by `{command}`, all in one run, everything on one machine:\n{machine}.\n");
-    text.push_str(
+    let rounds = if quick { "Each rate is a single short run" } else { "Rates are medians of several runs" };
+    let _ = writeln!(
+        text,
         "Events are 1 KiB, binary mode. One load generator loads every server, and each server is a process of its own;\n\
-         generator, broker and subscriber share the cores. Rates are medians of several runs. The yardsticks do less on\n\
-         purpose: `axum` answers 202 and keeps nothing, `axum + client` passes each event on and keeps nothing.\n\n",
+         generator, broker and subscriber share the cores. {rounds}. The yardsticks do less on\n\
+         purpose: `axum` answers 202 and keeps nothing, `axum + client` passes each event on and keeps nothing.\n",
     );
     targets(&mut text, figures);
     ingest(&mut text, figures);
