@@ -7,8 +7,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Fails only when a provider is installed already, which does as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    broker::deliver::http::tls();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -82,7 +82,6 @@ struct Base {
 /// One clear line: which address, directory or manifest is the trouble, and what to do.
 pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::Result<Running> {
     config.validate()?;
-    crate::deliver::http::tls();
     let data = Arc::new(DataDir::claim(&config.data)?);
     let token = config.admin_token_file.as_deref().map(Token::read).transpose()?;
     let listeners = Listeners::bind(&config).await?;

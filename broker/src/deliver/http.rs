@@ -21,10 +21,10 @@ use super::outcome::{Answer, classify};
 use super::reply::{self, Content, Plan};
 use super::target::{Destination, Targets};
 use super::trace::Spans;
-use super::{Attempt, ERROR_BODY_BYTES_MAX, Failure, Outcome, TTL_ATTRIBUTE, Transport};
+use super::{Attempt, ERROR_BODY_BYTES_MAX, Failure, Outcome, Transport};
 use crate::clock::Clock;
-use crate::event::Event;
 use crate::event::encode::{BATCH_JSON, STRUCTURED_JSON, encode_batch, encode_binary, encode_structured};
+use crate::event::{Event, HOPS_ATTRIBUTE};
 use crate::triggers::ContentMode;
 
 /// Time for the part of an answer's body that decides nothing or little: error texts, and the rest of a body that is
@@ -39,7 +39,7 @@ const KN_NAMESPACE: HeaderName = HeaderName::from_static("kn-namespace");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// The header that [`TTL_ATTRIBUTE`] becomes in binary mode.
+/// The header that [`HOPS_ATTRIBUTE`] becomes in binary mode.
 const TTL_HEADER: HeaderName = HeaderName::from_static("ce-knativebrokerttl");
 
 /// Settings of the client.
@@ -224,8 +224,8 @@ fn encoded(event: &Event, mode: ContentMode) -> (HeaderMap, Bytes) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         (headers, body)
     };
-    let without_ttl = || match event.attribute(TTL_ATTRIBUTE) {
-        Some(_) => event.with_attributes(&[], &[TTL_ATTRIBUTE]),
+    let without_ttl = || match event.attribute(HOPS_ATTRIBUTE) {
+        Some(_) => event.with_attributes(&[], &[HOPS_ATTRIBUTE]),
         None => event.clone(),
     };
     match mode {

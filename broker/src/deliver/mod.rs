@@ -22,10 +22,6 @@ use crate::triggers::{ContentMode, ReplyMode, Target};
 /// Longest part of an error answer's body that is kept, in bytes (Knative's `knativeerrordata`).
 pub const ERROR_BODY_BYTES_MAX: usize = 1024;
 
-/// The attribute that bounds loops of replies. It stays between the broker and itself: no subscriber sees it, and none
-/// can set it on a reply.
-pub const TTL_ATTRIBUTE: &str = "knativebrokerttl";
-
 /// One attempt.
 #[derive(Debug, Clone)]
 pub struct Attempt {

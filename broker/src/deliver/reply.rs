@@ -8,9 +8,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use super::TTL_ATTRIBUTE;
-use crate::event::Event;
 use crate::event::decode::{self, Decoded};
+use crate::event::{Event, HOPS_ATTRIBUTE};
 
 /// Media types with this beginning announce CloudEvents, in whatever format.
 const CLOUDEVENTS_TYPE: &str = "application/cloudevents";
@@ -74,8 +73,8 @@ pub fn read(headers: &HeaderMap, body: Bytes) -> Content {
         return Content::Nothing;
     }
     match decode::decode(headers, body) {
-        Ok(Decoded::One(event)) if event.attribute(TTL_ATTRIBUTE).is_none() => Content::Event(Box::new(event)),
-        Ok(Decoded::One(event)) => Content::Event(Box::new(event.with_attributes(&[], &[TTL_ATTRIBUTE]))),
+        Ok(Decoded::One(event)) if event.attribute(HOPS_ATTRIBUTE).is_none() => Content::Event(Box::new(event)),
+        Ok(Decoded::One(event)) => Content::Event(Box::new(event.with_attributes(&[], &[HOPS_ATTRIBUTE]))),
         Ok(Decoded::Batch(_)) => Content::Broken("it is a batch; a reply is one event".to_owned()),
         Err(error) => Content::Broken(error.to_string()),
     }
@@ -128,7 +127,7 @@ mod tests {
         headers.insert("ce-knativebrokerttl", "7".parse().unwrap());
         let Content::Event(event) = read(&headers, Bytes::from_static(b"<x/>")) else { panic!("no reply") };
         assert_eq!((event.id(), event.ty(), event.body().as_ref()), ("1", "t", b"<x/>".as_slice()));
-        assert!(event.attribute(TTL_ATTRIBUTE).is_none());
+        assert!(event.attribute(HOPS_ATTRIBUTE).is_none());
     }
 
     #[test]

@@ -5,14 +5,11 @@ use std::time::Duration;
 use super::schedule;
 use crate::dead_letter::Reason;
 use crate::deliver::{Failure, Outcome};
-use crate::event::{Attribute, Event, ValueKind};
+use crate::event::{Attribute, Event, HOPS_ATTRIBUTE, ValueKind};
 use crate::triggers::DeliveryPolicy;
 
 /// Hops of an event that does not say how many it has (Knative's default of `knativebrokerttl`).
 pub const HOPS_DEFAULT: i64 = 255;
-
-/// The attribute that counts an event's remaining hops.
-pub const HOPS_ATTRIBUTE: &str = "knativebrokerttl";
 
 /// What to do with the event.
 #[derive(Debug, Clone, PartialEq)]

@@ -28,6 +28,10 @@ pub use fault::{AttributeFault, DataFault, DecodeError};
 
 use bytes::Bytes;
 
+/// The attribute that counts an event's remaining hops, and so bounds loops of replies (Knative's name). It stays between
+/// the broker and itself: no subscriber sees it, and none can set it on a reply.
+pub const HOPS_ATTRIBUTE: &str = "knativebrokerttl";
+
 /// CloudEvents specification version of an event. It is kept as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpecVersion {

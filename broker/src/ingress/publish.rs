@@ -18,11 +18,8 @@ use super::trace_context::TraceContext;
 use super::{IngressLimits, IngressState, PublishError};
 use crate::event::decode::{Decoded, decode};
 use crate::event::media_type::{self, Mode};
-use crate::event::{Event, ValueKind};
+use crate::event::{Event, HOPS_ATTRIBUTE, ValueKind};
 use crate::log::{BrokerLogs, Offset};
-
-/// Counts the hops that an event may still make through replies; Knative's name for it.
-const HOPS: &str = "knativebrokerttl";
 
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
@@ -158,10 +155,10 @@ fn check(decoded: Decoded, headers: &HeaderMap, limits: &IngressLimits) -> Resul
 /// A publisher may set the hop count: a number above 1 counts on from there, one that is used up is refused, and what
 /// is no number is taken off, so that the event starts with a full count.
 fn with_sound_hops(event: Event, index: Option<usize>) -> Result<Event, PublishError> {
-    let Some(hops) = event.attribute(HOPS) else { return Ok(event) };
+    let Some(hops) = event.attribute(HOPS_ATTRIBUTE) else { return Ok(event) };
     match (hops.value.parse::<i64>(), hops.kind) {
         (Ok(ttl), ValueKind::String | ValueKind::Integer) if ttl <= 1 => Err(PublishError::HopsUsedUp { ttl, index }),
         (Ok(_), ValueKind::String | ValueKind::Integer) => Ok(event),
-        (Ok(_) | Err(_), _) => Ok(event.with_attributes(&[], &[HOPS])),
+        (Ok(_) | Err(_), _) => Ok(event.with_attributes(&[], &[HOPS_ATTRIBUTE])),
     }
 }

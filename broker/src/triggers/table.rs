@@ -12,8 +12,8 @@ use crate::log::{Offset, Retention};
 use crate::matching::Filter;
 use crate::names::{BrokerKey, TriggerKey};
 
-/// Growth of the waits between attempts (Knative's names; `shared` arithmetic: linear n × delay,
-/// exponential 2^(n−1) × delay, before the n-th retry).
+/// Growth of the waits between attempts (Knative's names): linear n × delay,
+/// exponential 2^(n−1) × delay, before the n-th retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backoff {
     /// n × delay.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::rig::{Rig, delivered, event, failure, retryable, trigger, typed};
 use crate::dead_letter::Reason;
 use crate::deliver::Outcome;
-use crate::dispatch::retry::HOPS_ATTRIBUTE;
+use crate::event::HOPS_ATTRIBUTE;
 use crate::matching::Filter;
 use crate::triggers::{Backoff, DeliveryPolicy, TriggerEntry};
 
