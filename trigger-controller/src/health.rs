@@ -30,8 +30,11 @@ impl Readiness {
     pub(crate) fn unread(&self, reasons: Vec<String>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != reasons {
-            for reason in &reasons {
+            for reason in reasons.iter().filter(|reason| !known.contains(reason)) {
                 tracing::info!(reason, "not ready");
+            }
+            if reasons.is_empty() {
+                tracing::info!("ready");
             }
             *known = reasons;
         }

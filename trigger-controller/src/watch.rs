@@ -11,10 +11,12 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, GroupVersionKind};
 use kube::discovery::{Scope, pinned_kind};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::error::{code, words};
 use crate::metrics::{KindLabel, Metrics};
@@ -68,6 +70,44 @@ pub(crate) fn start(
     })
 }
 
+/// Waits between the failures of one watch. A list that begins is no success yet, so only time without a failure makes
+/// the waits short again.
+#[derive(Debug, Default)]
+struct Calm {
+    failures: usize,
+    last: Option<Instant>,
+}
+
+/// Waits between failures: an API server that comes back is found within seconds, one that is gone is not pressed.
+const WAITS: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+/// How long without a failure makes the waits short again.
+const CALM_AFTER: Duration = Duration::from_secs(30);
+
+impl Iterator for Calm {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        if self.last.is_none_or(|last| now > last + CALM_AFTER) {
+            self.failures = 0;
+        }
+        self.last = Some(now);
+        let wait = WAITS.get(self.failures).or(WAITS.last()).copied();
+        self.failures = self.failures.saturating_add(1);
+        wait
+    }
+}
+
+impl Backoff for Calm {
+    fn reset(&mut self) {}
+}
+
 struct Watch {
     client: Client,
     gvk: Gvk,
@@ -111,7 +151,7 @@ impl Watch {
     /// Follows the watch until the kind turns out missing or forbidden. Whether it was listed at all.
     async fn follow(&self, api: Api<DynamicObject>, failures: &mut usize) -> Result<bool, Unheard> {
         let config = watcher::Config::default().timeout(self.timeout_seconds);
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut events = std::pin::pin!(watcher(api, config).backoff(Calm::default()));
         let mut listed = false;
         while let Some(event) = events.next().await {
             let what = match event {
@@ -172,5 +212,21 @@ impl Watch {
 
     async fn say(&self, what: What) -> Result<(), Unheard> {
         self.notes.send(Note { gvk: self.gvk.clone(), what }).await.map_err(|_| Unheard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_until_it_is_calm() {
+        let mut calm = Calm::default();
+        let waits: Vec<Duration> = calm.by_ref().take(6).collect();
+        assert_eq!(waits, [WAITS.as_slice(), &[Duration::from_secs(4)]].concat());
+        calm.reset();
+        assert_eq!(calm.next(), Some(Duration::from_secs(4)), "a list that begins is no success");
+        tokio::time::advance(CALM_AFTER + Duration::from_millis(1)).await;
+        assert_eq!(calm.next(), Some(WAITS[0]));
     }
 }

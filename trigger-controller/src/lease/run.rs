@@ -95,8 +95,10 @@ impl Campaign {
             }
             Step::Take | Step::Renew => {
                 let mut lease = lease.unwrap_or_default();
-                let old = lease.spec.take().filter(|_| step == Step::Renew);
-                let transitions = old.as_ref().and_then(|old| old.lease_transitions);
+                let old = lease.spec.take();
+                let changes = old.as_ref().and_then(|old| old.lease_transitions).unwrap_or_default();
+                let transitions = Some(changes.saturating_add(i32::from(step == Step::Take)));
+                let old = old.filter(|_| step == Step::Renew);
                 lease.spec = Some(LeaseSpec { lease_transitions: transitions, ..self.spec(old.as_ref()) });
                 self.api.replace(&self.name, &PostParams::default(), &lease).await
             }
