@@ -42,6 +42,12 @@ pub const RETENTION_BYTES: &str = "reveille.dev/retention-bytes";
 /// On a Broker: above how many bytes the oldest events go even if they are not delivered, such as `20Gi`.
 pub const DISCARD_ABOVE_BYTES: &str = "reveille.dev/discard-above-bytes";
 
+/// In a Trigger's `status.annotations`: the workload that is scaled to wake its subscriber, in the subscriber's
+/// namespace, as `apps/v1/Deployment/NAME`.
+pub const WAKE_TARGET: &str = "reveille.dev/wake-target";
+/// In a Trigger's `status.annotations`: why there is no [`WAKE_TARGET`], as `REASON: words`.
+pub const WAKE_TARGET_REASON: &str = "reveille.dev/wake-target-reason";
+
 /// Largest [`CONCURRENCY`]: as many connections as one subscriber could be asked to hold.
 pub const CONCURRENCY_MAX: usize = 10_000;
 
