@@ -4,6 +4,8 @@
 //! *Invariants*: it lives in namespaces of its own and ends with the test process, however that ends; its directory
 //! goes with it. *Not here*: a node; nothing runs pods.
 
+mod availability;
+mod namespace;
 mod relay;
 
 use std::io::Write as _;
@@ -11,10 +13,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use tokio::sync::OnceCell;
 
-use crate::harness::eventually;
+pub use namespace::Namespace;
+
+use crate::harness::{DEADLINE, eventually};
 
 /// Where the API server listens, inside.
 const SERVER: &str = "10.99.0.1:6443";
@@ -35,38 +39,31 @@ pub struct Cluster {
     address: SocketAddr,
 }
 
-/// A Kubernetes namespace of one test; its deletion is asked for when it is dropped.
-#[derive(Debug)]
-pub struct Namespace<'a> {
-    cluster: &'a Cluster,
-    name: String,
-}
-
 impl Cluster {
     /// Starts a control plane of the caller's own.
     ///
     /// # Errors
     /// When this machine cannot make namespaces (not root), the programs cannot be built, or one does not start.
     pub async fn control_plane() -> anyhow::Result<Self> {
-        ensure!(rustix::process::geteuid().is_root(), "the cluster tests need root, to make namespaces");
         let programs = run(&mut Command::new(format!("{REPOSITORY}/tests/cluster/install")))?;
         let programs = PathBuf::from(String::from_utf8(programs.stdout)?.trim_end());
         let directory = tempfile::Builder::new().prefix("reveille-cluster-").tempdir()?;
         prepare(directory.path())?;
         let mut unshare = Command::new("unshare")
-            .args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "sh"])
+            .args(availability::UNSHARE)
+            .arg("sh")
             .arg(format!("{REPOSITORY}/tests/src/cluster/init.sh"))
             .args([&programs, directory.path()])
             .stdin(Stdio::piped())
             .spawn()
             .context("cannot run unshare")?;
         let children = format!("/proc/{0}/task/{0}/children", unshare.id());
-        let init = eventually("the cluster's first process", || async {
-            if let Ok(Some(status)) = unshare.try_wait() {
-                return Some(Err(anyhow::anyhow!("unshare ended with {status}; see what it said above")));
-            }
-            let text = std::fs::read_to_string(&children).ok()?;
-            text.split_whitespace().next()?.parse::<u32>().ok().map(Ok)
+        let init = eventually("the cluster's first process", || {
+            let ended = unshare.try_wait().ok().flatten();
+            std::future::ready(match ended {
+                Some(status) => Some(Err(anyhow!("unshare ended with {status}; see what it said above"))),
+                None => first_child(&children).map(Ok),
+            })
         })
         .await?;
         let address = relay::start(init, SERVER.parse()?)?;
@@ -90,6 +87,29 @@ impl Cluster {
     pub async fn shared_control_plane() -> anyhow::Result<&'static Self> {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
         SHARED.get_or_try_init(Self::control_plane).await
+    }
+
+    /// The shared one for a test, or `None` where there can be none: the test then returns, and stderr has a line
+    /// that says why.
+    ///
+    /// # Panics
+    /// When the control plane does not start; and where there can be none, if the variable `CI` is set.
+    pub async fn shared_or_skip() -> Option<&'static Self> {
+        if !availability::go_on() {
+            return None;
+        }
+        Some(Self::shared_control_plane().await.expect("the control plane starts"))
+    }
+
+    /// The same for a test that needs a control plane of its own, for instance because it breaks it.
+    ///
+    /// # Panics
+    /// As [`Cluster::shared_or_skip`].
+    pub async fn own_or_skip() -> Option<Self> {
+        if !availability::go_on() {
+            return None;
+        }
+        Some(Self::control_plane().await.expect("the control plane starts"))
     }
 
     /// Its URL for processes outside; inside it is `https://10.99.0.1:6443`.
@@ -157,9 +177,47 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses one; the text is kubectl's.
     pub fn apply(&self, yaml: &str) -> anyhow::Result<()> {
-        let output = self.kubectl_stdin(&["apply", "-f", "-"], yaml)?;
+        self.apply_with(&[], yaml)
+    }
+
+    fn apply_with(&self, args: &[&str], yaml: &str) -> anyhow::Result<()> {
+        let output = self.kubectl_stdin(&[args, &["apply", "-f", "-"]].concat(), yaml)?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
+    }
+
+    /// Waits until the object exists and has the condition, for its present generation. It blocks the thread, as all
+    /// that runs kubectl does: the test needs `flavor = "multi_thread"` if tasks of its own are to go on meanwhile.
+    ///
+    /// # Errors
+    /// After [`DEADLINE`]; the text shows the object as it then was.
+    pub fn await_condition(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        condition: &str,
+        status: &str,
+    ) -> anyhow::Result<()> {
+        let object = format!("{kind}/{name}");
+        self.wait(namespace, &object, "create")?;
+        self.wait(namespace, &object, &format!("condition={condition}={status}"))
+    }
+
+    /// Waits for what `kubectl wait --for` understands (`create`, `delete`, `jsonpath={.status.x}=y`, …) of an object,
+    /// as `kind/name`. It blocks the thread.
+    ///
+    /// # Errors
+    /// After [`DEADLINE`]; the text shows the object as it then was.
+    pub fn wait(&self, namespace: &str, object: &str, until: &str) -> anyhow::Result<()> {
+        let (until, timeout) = (format!("--for={until}"), format!("--timeout={}s", DEADLINE.as_secs()));
+        let output = self.kubectl(&["--namespace", namespace, "wait", object, &until, &timeout])?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let now = self.kubectl(&["--namespace", namespace, "get", object, "--output", "yaml"])?;
+        let (said, now) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&now.stdout));
+        bail!("{object} {until}: {said}\n{now}")
     }
 
     /// `program` inside the cluster's namespaces: it reaches `https://10.99.0.1:6443` and ends with the cluster.
@@ -170,7 +228,7 @@ impl Cluster {
         command
     }
 
-    /// A namespace that no other test has: `prefix` and a random end.
+    /// A namespace that no other test has: `prefix` and a random end. It blocks the thread for a moment.
     ///
     /// # Errors
     /// When the API server refuses it.
@@ -193,25 +251,15 @@ impl Drop for Cluster {
     }
 }
 
-impl Namespace<'_> {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl Drop for Namespace<'_> {
-    fn drop(&mut self) {
-        let _ = self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
-    }
-}
-
 async fn client_from(path: &Path) -> anyhow::Result<kube::Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
+}
+
+fn first_child(children: &str) -> Option<u32> {
+    std::fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()
 }
 
 /// What the programs read at their start.
