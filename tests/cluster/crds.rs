@@ -5,7 +5,7 @@ use schemas::crd;
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 
-use crate::installed::{apply, broker, done, installed, possible, refused, trigger};
+use crate::installed::{apply, broker, done, installed, refused, trigger};
 
 const SUBSCRIBER: &str = "subscriber: {uri: 'http://a/'}";
 const CREATE: [&str; 4] = ["create", "--dry-run=server", "-f", "-"];
@@ -245,10 +245,7 @@ fn without_rules(schema: &mut Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_do_the_work_where_knatives_definitions_are() {
-    if !possible() {
-        return;
-    }
-    let cluster = &Cluster::control_plane().await.unwrap();
+    let Some(cluster) = &Cluster::own_or_skip().await else { return };
     for mut definition in [crd::broker(), crd::trigger()] {
         without_rules(definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").unwrap());
         done(cluster, &["create", "-f", "-"], &definition.to_string());

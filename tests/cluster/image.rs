@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::installed::{REPOSITORY, possible, said};
+use crate::installed::{REPOSITORY, said};
 
 /// Most bytes of the image as an archive, and of what it holds.
 const IMAGE_BYTES_MAX: u64 = 25_000_000;
-const IMAGE: &str = "reveille:under-test";
+/// As buildah stores it.
+const IMAGE: &str = "localhost/reveille:under-test";
 
 /// Builds the image; returns its archive.
 fn build() -> PathBuf {
@@ -34,13 +35,14 @@ fn inside(root: &str, program: &str, args: &[&str]) -> Output {
 
 #[test]
 fn the_image_is_small_static_and_runs_as_nobody() {
-    if !possible() {
+    if !rustix::process::geteuid().is_root() && std::env::var_os("CI").is_none() {
+        println!("skipped: building an image without a container engine needs root");
         return;
     }
     let size = std::fs::metadata(build()).unwrap().len();
     assert!(size < IMAGE_BYTES_MAX, "the archive has {size} bytes");
-    let config = buildah(&["inspect", "--type", "image", "--format", "{{json .OCIv1.Config}}", IMAGE]);
-    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let inspected: serde_json::Value = serde_json::from_str(&buildah(&["inspect", "--type", "image", IMAGE])).unwrap();
+    let config = &inspected["OCIv1"]["config"];
     assert_eq!(config["User"], "65532:65532");
     let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].as_str().unwrap_or_default();
     assert_eq!((label("title"), label("version"), label("licenses")), ("reveille", "0.1.0", "Apache-2.0"));

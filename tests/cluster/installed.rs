@@ -9,22 +9,10 @@ use tokio::sync::OnceCell;
 /// The repository.
 pub(crate) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Whether there can be a cluster here; where not, says so in one line. In CI there must be.
-pub(crate) fn possible() -> bool {
-    let possible = rustix::process::geteuid().is_root() || std::env::var_os("CI").is_some();
-    if !possible {
-        println!("skipped: a cluster needs root");
-    }
-    possible
-}
-
 /// A cluster with `deploy/` applied, which the tests of this binary share; `None` where there can be none.
 pub(crate) async fn installed() -> Option<&'static Cluster> {
     static APPLIED: OnceCell<()> = OnceCell::const_new();
-    if !possible() {
-        return None;
-    }
-    let cluster = Cluster::shared_control_plane().await.unwrap();
+    let cluster = Cluster::shared_or_skip().await?;
     APPLIED.get_or_init(|| apply(cluster, "deploy")).await;
     Some(cluster)
 }
