@@ -38,6 +38,8 @@ pub(super) struct Seen {
     pub(super) at: Instant,
     pub(super) to: String,
     pub(super) event: Event,
+    /// All events of the request, in order.
+    pub(super) company: Vec<String>,
     pub(super) asked_for_reply: bool,
 }
 
@@ -51,6 +53,15 @@ pub(super) struct Subscriber {
     counts: Mutex<HashMap<(String, String), usize>>,
     under_way: Arc<AtomicUsize>,
     most_under_way: AtomicUsize,
+    /// Requests with more events are refused as too large.
+    events_max: AtomicUsize,
+}
+
+impl Subscriber {
+    /// Refuses requests with more than so many events with a 413.
+    pub(super) fn refuse_above(&self, events: usize) {
+        self.events_max.store(events, Ordering::SeqCst);
+    }
 }
 
 impl std::fmt::Debug for Subscriber {
@@ -71,18 +82,32 @@ impl Drop for Leaving {
 impl Transport for Subscriber {
     fn deliver(&self, attempt: Attempt) -> BoxFuture<'static, Outcome> {
         let to = attempt.target.uri.clone();
-        let before = {
-            let mut counts = self.counts.lock().unwrap();
-            let count = counts.entry((to.clone(), attempt.event.id().to_owned())).or_default();
-            *count += 1;
-            *count - 1
-        };
         let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_under_way.fetch_max(under_way, Ordering::SeqCst);
         let script = self.script.lock().unwrap().clone();
-        let (delay, outcome) = script(&to, &attempt.event, before);
         let asked_for_reply = attempt.reply.is_some();
-        self.seen.lock().unwrap().push(Seen { at: Instant::now(), to, event: attempt.event, asked_for_reply });
+        let events: Vec<Event> = std::iter::once(attempt.event).chain(attempt.rest).collect();
+        let company: Vec<String> = events.iter().map(|event| event.id().to_owned()).collect();
+        // A batch gets the answer of the first event that is not taken.
+        let mut answer = None;
+        for event in events {
+            let before = {
+                let mut counts = self.counts.lock().unwrap();
+                let count = counts.entry((to.clone(), event.id().to_owned())).or_default();
+                *count += 1;
+                *count - 1
+            };
+            let said = script(&to, &event, before);
+            if answer.as_ref().is_none_or(|(_, outcome)| matches!(outcome, Outcome::Delivered { .. })) {
+                answer = Some(said);
+            }
+            let seen = Seen { at: Instant::now(), to: to.clone(), event, company: company.clone(), asked_for_reply };
+            self.seen.lock().unwrap().push(seen);
+        }
+        let (delay, mut outcome) = answer.expect("an attempt has an event");
+        if company.len() > self.events_max.load(Ordering::SeqCst) {
+            outcome = Outcome::Refused(failure(Some(413)));
+        }
         let leaving = Leaving(self.under_way.clone());
         async move {
             let _leaving = leaving;
@@ -231,6 +256,7 @@ impl Rig {
             counts: Mutex::default(),
             under_way: Arc::default(),
             most_under_way: AtomicUsize::new(0),
+            events_max: AtomicUsize::new(usize::MAX),
         });
         Self {
             events,
