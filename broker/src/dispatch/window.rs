@@ -29,6 +29,7 @@ pub(super) use self::group::GroupMax;
 /// `B` is what is kept in memory of an event; an entry without it has to be read from the log again.
 #[derive(Debug)]
 pub(super) struct Window<B> {
+    began: Offset,
     scanned: Offset,
     entries: BTreeMap<Offset, Entry<B>>,
     ready: VecDeque<Offset>,
@@ -91,9 +92,15 @@ pub(super) struct Restored {
 }
 
 impl<B> Window<B> {
-    /// An empty window that begins at `scanned`.
+    /// An empty window of a Trigger that begins at `scanned`.
     pub(super) fn new(scanned: Offset) -> Self {
+        Self::resumed(scanned, scanned)
+    }
+
+    /// An empty window at `scanned`, of a Trigger that began at `began`.
+    pub(super) fn resumed(began: Offset, scanned: Offset) -> Self {
         Self {
+            began,
             scanned,
             entries: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -102,6 +109,11 @@ impl<B> Window<B> {
             lanes: HashMap::new(),
             tried: scanned,
         }
+    }
+
+    /// Where the Trigger began.
+    pub(super) fn began(&self) -> Offset {
+        self.began
     }
 
     /// Everything below is matched.
@@ -342,6 +354,7 @@ impl<B> Window<B> {
         let untried = self.entries.range(self.tried..).next().map(|(offset, _)| *offset);
         Cursor {
             broker: broker.clone(),
+            began: self.began,
             scanned: untried.unwrap_or(self.scanned),
             unsettled: listed.collect(),
             retired: None,

@@ -90,7 +90,7 @@ async fn window(
     let found = look_up(log, entry.order, &listed).await?;
     let letters = find_letters(means, &listed, &found).await?;
     let (now, now_at) = (means.clock.now(), Instant::now());
-    let mut window = Window::new(cursor.scanned.min(end));
+    let mut window = Window::resumed(cursor.began, cursor.scanned.min(end));
     let mut missing = 0;
     for unsettled in listed {
         let Some(record) = found.get(&unsettled.offset) else {
