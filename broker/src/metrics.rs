@@ -133,6 +133,8 @@ metrics! {
     settled_events: Family<TriggerLabels, Counter> = "settled_events", None::<Unit>, "Events settled", Family::default();
     /// Dead letters stored, by Trigger.
     dead_letters: Family<TriggerLabels, Counter> = "dead_letters", None::<Unit>, "Dead letters stored", Family::default();
+    /// Dead letters that retention removed, by Broker.
+    expired_letters: Family<BrokerLabels, Counter> = "dead_letters_expired", None::<Unit>, "Dead letters removed by retention", Family::default();
     /// Dead letters that the sink did not take, by Trigger; they stay in the dead-letter log.
     sink_failures: Family<TriggerLabels, Counter> = "dead_letter_sink_failures", None::<Unit>, "Dead letters that the sink did not take", Family::default();
     /// 2xx answers with a body that is no CloudEvent, by Trigger.

@@ -167,6 +167,7 @@ mod tests {
             began: Offset(0),
             scanned: Offset(scanned),
             floor: Offset(0),
+            letters_floor: None,
             unsettled,
             retrying: 0,
             in_flight: 0,

@@ -40,6 +40,8 @@ pub struct TriggerStatus {
     pub scanned: Offset,
     /// The lowest unsettled offset; nothing at or above it may be trimmed.
     pub floor: Offset,
+    /// The lowest of its dead letters, in the dead-letter log, that its dead letter sink has still to get.
+    pub letters_floor: Option<Offset>,
     /// Matched and not settled, those that wait for a retry included.
     pub unsettled: u64,
     /// Of those, waiting for a retry.
@@ -170,6 +172,7 @@ mod tests {
                 began: Offset(0),
                 scanned: Offset(scanned),
                 floor: Offset(0),
+                letters_floor: None,
                 unsettled,
                 retrying: 0,
                 in_flight: 0,

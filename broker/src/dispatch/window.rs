@@ -151,6 +151,11 @@ impl<B> Window<B> {
         self.entries.values().next().and_then(|entry| entry.appended)
     }
 
+    /// The lowest dead letter that waits for the sink.
+    pub(super) fn letters_floor(&self) -> Option<Offset> {
+        self.entries.values().filter_map(|entry| entry.letter).min()
+    }
+
     /// Notes that everything below `offset` was matched, and what matched was admitted.
     pub(super) fn scan_to(&mut self, offset: Offset) {
         self.scanned = self.scanned.max(offset);

@@ -25,6 +25,7 @@ pub(super) fn status(floor: u64) -> TriggerStatus {
         began: Offset(0),
         scanned: Offset(floor),
         floor: Offset(floor),
+        letters_floor: None,
         unsettled: 4,
         retrying: 1,
         in_flight: 2,

@@ -90,6 +90,7 @@ fn status(wake: Option<WakeState>, failing: bool) -> TriggerStatus {
         began: Offset(0),
         scanned: Offset(8),
         floor: Offset(2),
+        letters_floor: None,
         unsettled: 2,
         retrying: 1,
         in_flight: 1,
@@ -143,7 +144,12 @@ impl Fixture {
         let cursor = cursor(&key);
         let store = OneCursor(orders.key.clone(), cursor);
         let triggers = BTreeMap::from([(orders.key.clone(), orders), (bills.key.clone(), bills)]);
-        let entry = BrokerEntry { key: key.clone(), retention: Retention::default(), triggers };
+        let entry = BrokerEntry {
+            key: key.clone(),
+            retention: Retention::default(),
+            dead_letters: Retention::default(),
+            triggers,
+        };
         let (writer, table) = TableSource::new();
         writer.publish(Table { brokers: BTreeMap::from([(key, Arc::new(entry))]) });
         let parts = AdminParts {

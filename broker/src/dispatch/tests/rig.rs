@@ -234,6 +234,7 @@ pub(super) struct Rig {
     pub(super) wall: Arc<AtomicU64>,
     pub(super) limits: DispatchLimits,
     pub(super) retention: Retention,
+    pub(super) letter_retention: Retention,
     pub(super) logs: LogSet,
     writer: Option<TableWriter>,
     dispatcher: Option<Dispatcher>,
@@ -269,6 +270,7 @@ impl Rig {
             wall,
             limits: DispatchLimits::default(),
             retention: Retention::default(),
+            letter_retention: Retention::default(),
             logs,
             writer: None,
             dispatcher: None,
@@ -315,7 +317,8 @@ impl Rig {
     /// Replaces the Triggers.
     pub(super) fn set(&self, triggers: Vec<TriggerEntry>) {
         let triggers: BTreeMap<_, _> = triggers.into_iter().map(|entry| (entry.key.clone(), Arc::new(entry))).collect();
-        let entry = BrokerEntry { key: broker(), retention: self.retention, triggers };
+        let entry =
+            BrokerEntry { key: broker(), retention: self.retention, dead_letters: self.letter_retention, triggers };
         self.writer.as_ref().unwrap().publish(Table { brokers: BTreeMap::from([(broker(), Arc::new(entry))]) });
     }
 
@@ -371,7 +374,8 @@ impl Rig {
 
     pub(super) async fn letters(&self) -> Vec<DeadLetter> {
         let limit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
-        let page = self.dead_letters.read(Offset(0), limit).await.unwrap();
+        let first = self.dead_letters.bounds().first;
+        let page = self.dead_letters.read(first, limit).await.unwrap();
         page.records.iter().map(|record| DeadLetter::from_event(&record.event).unwrap()).collect()
     }
 

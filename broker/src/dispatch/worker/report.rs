@@ -158,6 +158,7 @@ impl Worker {
             began: self.window.began(),
             scanned: self.window.scanned(),
             floor,
+            letters_floor: self.window.letters_floor(),
             unsettled: count(self.window.len()),
             retrying: count(self.window.waiting()),
             in_flight: count(self.to_subscriber + self.to_sink),
