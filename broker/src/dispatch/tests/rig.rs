@@ -17,7 +17,7 @@ use crate::dispatch::status::{StatusBoard, TriggerStatus};
 use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher};
 use crate::event::{BodyKind, Event, SpecVersion};
 use crate::log::memory::MemoryLog;
-use crate::log::{BrokerLogs, EventLog, LogSet, Offset, ReadLimit, Retention};
+use crate::log::{BrokerLogs, EventLog, LogSet, ReadLimit, Retention};
 use crate::matching::Filter;
 use crate::metrics::Metrics;
 use crate::names::{BrokerKey, TriggerKey};
