@@ -1,6 +1,6 @@
 //! The controller's configuration: flags, then the environment, then defaults.
 //!
-//! *Invariants*: [`Config::faults`] reports every fault at once, with the flag's name and the next step. *Not here*:
+//! *Invariants*: [`Config::times`] reports every fault at once, with the flag's name and the next step. *Not here*:
 //! what is done with it.
 
 use std::net::SocketAddr;

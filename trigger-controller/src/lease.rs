@@ -1,7 +1,7 @@
 //! Leader election by a Lease: of all controllers of a cluster only one writes.
 //!
 //! *Responsibility*: [`Elector`], which decides from what the Lease says and when it was seen to change (no clock of
-//! another machine is trusted), and [`run`], which reads and writes the Lease by it. *Outputs*: a [`Leadership`] that
+//! another machine is trusted), and [`run()`], which reads and writes the Lease by it. *Outputs*: a [`Leadership`] that
 //! every write asks first. *Invariants*: a leader stops by itself `deadline` after the beginning of its last renewal,
 //! and others take over no sooner than `duration` after they saw that renewal; `duration` is longer by more than a
 //! write may take, so two never write at once. *Not here*: what the leader does.
