@@ -113,7 +113,12 @@ mod tests {
     fn only_differences_are_opened_and_closed() {
         let mut table = Table::default();
         for name in ["kept", "new"] {
-            let entry = BrokerEntry { key: key(name), retention: Retention::default(), triggers: Default::default() };
+            let entry = BrokerEntry {
+                key: key(name),
+                retention: Retention::default(),
+                dead_letters: Retention::default(),
+                triggers: Default::default(),
+            };
             table.brokers.insert(key(name), Arc::new(entry));
         }
         let open = [key("kept"), key("gone")].into_iter().collect();

@@ -141,7 +141,11 @@ impl Base {
         };
         let (manifests, source, service) = Manifests::start(ManifestConfig {
             directory,
-            defaults: Defaults { retention: config.retention(), concurrency: config.concurrency },
+            defaults: Defaults {
+                retention: config.retention(),
+                dead_letters: config.dead_letter_retention(),
+                concurrency: config.concurrency,
+            },
             clock: self.clock.clone(),
             store: self.state.clone(),
             metrics: self.metrics.clone(),

@@ -4,6 +4,7 @@
 //! byte 0      CURSOR_VERSION
 //! broker      namespace, name: each length varint, UTF-8
 //! scanned     varint
+//! began       varint; not in version 1
 //! retired     0, or 1 and varint microseconds
 //! unsettled   count varint, then for each: offset (delta to the one before), flags, due
 //!   flags     varint: attempts << 2 | phase << 1 | has due
@@ -17,7 +18,10 @@ use crate::clock::UnixMicros;
 use crate::log::Offset;
 use crate::names::{BrokerKey, TriggerKey};
 
-const CURSOR_VERSION: u8 = 1;
+const CURSOR_VERSION: u8 = 2;
+
+/// The layout before where a Trigger began was kept.
+const CURSOR_VERSION_OLD: u8 = 1;
 
 /// Why stored bytes are no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +30,7 @@ pub enum CodecError {
     #[error("the stored cursor is damaged")]
     Damaged,
     /// They were written by a later release.
-    #[error("the stored cursor has version {0}, this release reads version 1")]
+    #[error("the stored cursor has version {0}, this release reads up to 2")]
     Version(u8),
 }
 
@@ -38,6 +42,7 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
     put_text(&mut out, cursor.broker.namespace.as_str());
     put_text(&mut out, cursor.broker.name.as_str());
     put_varint(&mut out, cursor.scanned.0);
+    put_varint(&mut out, cursor.began.0);
     match cursor.retired {
         None => out.push(0),
         Some(at) => {
@@ -67,16 +72,17 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
 /// [`CodecError`] says whether the bytes are damaged or of a later release.
 pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, CodecError> {
     let (&version, mut rest) = bytes.split_first().ok_or(CodecError::Damaged)?;
-    if version != CURSOR_VERSION {
+    if !matches!(version, CURSOR_VERSION_OLD | CURSOR_VERSION) {
         return Err(CodecError::Version(version));
     }
-    let cursor = take_cursor(&mut rest).ok_or(CodecError::Damaged)?;
+    let cursor = take_cursor(&mut rest, version).ok_or(CodecError::Damaged)?;
     if rest.is_empty() { Ok(cursor) } else { Err(CodecError::Damaged) }
 }
 
-fn take_cursor(rest: &mut &[u8]) -> Option<Cursor> {
+fn take_cursor(rest: &mut &[u8], version: u8) -> Option<Cursor> {
     let broker = BrokerKey::parse(take_text(rest)?, take_text(rest)?).ok()?;
     let scanned = Offset(take_varint(rest)?);
+    let began = if version == CURSOR_VERSION_OLD { Offset(0) } else { Offset(take_varint(rest)?) };
     let retired = match take_varint(rest)? {
         0 => None,
         1 => Some(UnixMicros(take_varint(rest)?)),
@@ -101,7 +107,7 @@ fn take_cursor(rest: &mut &[u8]) -> Option<Cursor> {
         }
         unsettled.push(event);
     }
-    Some(Cursor { broker, scanned, unsettled, retired })
+    Some(Cursor { broker, began, scanned, unsettled, retired })
 }
 
 /// Writes a Trigger's key as two texts.
@@ -179,9 +185,10 @@ pub(super) mod tests {
                 due: UnixMicros(due),
                 phase: if dead { Phase::DeadLetterSink } else { Phase::Subscriber },
             });
-        (number(), prop::collection::vec(event, 0..40), prop::option::of(number())).prop_map(
-            |(scanned, unsettled, retired)| Cursor {
+        (number(), number(), prop::collection::vec(event, 0..40), prop::option::of(number())).prop_map(
+            |(began, scanned, unsettled, retired)| Cursor {
                 broker: "ns/broker".parse().unwrap(),
+                began: Offset(began),
                 scanned: Offset(scanned),
                 unsettled,
                 retired: retired.map(UnixMicros),
@@ -207,13 +214,24 @@ pub(super) mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_cursor(&bytes);
-            let _ = decode_cursor(&[&[CURSOR_VERSION], &bytes[..]].concat());
+            for version in [CURSOR_VERSION_OLD, CURSOR_VERSION] {
+                let _ = decode_cursor(&[&[version], &bytes[..]].concat());
+            }
         }
     }
 
     #[test]
     fn a_later_version_is_named() {
         assert_eq!(decode_cursor(&[9, 1, 2]), Err(CodecError::Version(9)));
+    }
+
+    #[test]
+    fn a_cursor_of_the_former_layout_is_read() {
+        let text = b"\x01\x02ns\x06broker\x09\x00\x01\x0e\x04";
+        let cursor = decode_cursor(text).unwrap();
+        assert_eq!((cursor.began, cursor.scanned, cursor.retired), (Offset(0), Offset(9), None));
+        let event = Unsettled { offset: Offset(7), attempts: 1, due: UnixMicros(0), phase: Phase::Subscriber };
+        assert_eq!(cursor.unsettled, [event]);
     }
 
     #[test]
@@ -225,7 +243,8 @@ pub(super) mod tests {
             phase: Phase::Subscriber,
         });
         let broker = "ns/broker".parse().unwrap();
-        let cursor = Cursor { broker, scanned: Offset(5_000_001_000), unsettled: unsettled.collect(), retired: None };
+        let (began, scanned) = (Offset(0), Offset(5_000_001_000));
+        let cursor = Cursor { broker, began, scanned, unsettled: unsettled.collect(), retired: None };
         assert!(encode_cursor(&cursor).len() < 2100);
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn cursor(scanned: u64, unsettled: &[u64]) -> Cursor {
     });
     Cursor {
         broker: "ns/broker".parse().unwrap(),
+        began: Offset(1),
         scanned: Offset(scanned),
         unsettled: unsettled.collect(),
         retired: None,
