@@ -96,3 +96,20 @@ async fn a_service_gets_endpoints() {
     assert_eq!(endpoint.addresses, ["10.88.0.1"]);
     assert_eq!(endpoint.conditions.unwrap().ready, Some(true));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_can_be_away_for_a_while() {
+    let Some(cluster) = Cluster::own_or_skip().await else { return };
+    let namespace = cluster.namespace("away").unwrap();
+    namespace.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n").unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client().await.unwrap(), namespace.name());
+    cluster.stop_api_server().unwrap();
+    let away = maps.get("settings").await.unwrap_err();
+    assert!(!matches!(away, kube::Error::Api(_)), "nobody answers: {away}");
+    cluster.start_api_server().await.unwrap();
+    maps.get("settings").await.unwrap();
+    drop(namespace);
+    let directory = cluster.directory().to_owned();
+    drop(cluster);
+    assert!(!directory.exists(), "{} is left", directory.display());
+}

@@ -17,13 +17,20 @@ ip route add 10.96.0.0/16 dev lo src "$node"
     --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 >"$dir/etcd.log" 2>&1 &
 
-"$bin/kube-apiserver" --etcd-servers http://127.0.0.1:2379 \
-    --service-account-issuer https://kubernetes.default.svc \
-    --service-account-key-file "$dir/service-account.pub" --service-account-signing-key-file "$dir/service-account.key" \
-    --token-auth-file "$dir/tokens.csv" --authorization-mode RBAC --service-cluster-ip-range 10.96.0.0/16 \
-    --secure-port 6443 --bind-address "$node" --advertise-address "$node" --cert-dir "$dir/certificates" \
-    --disable-admission-plugins ServiceAccount --kubelet-preferred-address-types InternalIP \
-    --audit-policy-file "$dir/audit-policy.yaml" --audit-log-path "$dir/audit.log" >"$dir/apiserver.log" 2>&1 &
+# As on a real control plane it is started again when it ends; not while a test wants it down.
+(
+    while :; do
+        until [ ! -e "$dir/apiserver.down" ]; do sleep 0.05; done
+        "$bin/kube-apiserver" --etcd-servers http://127.0.0.1:2379 \
+            --service-account-issuer https://kubernetes.default.svc \
+            --service-account-key-file "$dir/service-account.pub" --service-account-signing-key-file "$dir/service-account.key" \
+            --token-auth-file "$dir/tokens.csv" --authorization-mode RBAC --service-cluster-ip-range 10.96.0.0/16 \
+            --secure-port 6443 --bind-address "$node" --advertise-address "$node" --cert-dir "$dir/certificates" \
+            --disable-admission-plugins ServiceAccount --kubelet-preferred-address-types InternalIP \
+            --audit-policy-file "$dir/audit-policy.yaml" --audit-log-path "$dir/audit.log" >>"$dir/apiserver.log" 2>&1 || true
+        sleep 0.05
+    done
+) &
 
 # The controller manager does not wait for the API server's certificate, so this does.
 (

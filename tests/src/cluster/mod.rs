@@ -33,6 +33,10 @@ const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStage
     - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}\n";
 /// The one Node object. Nothing runs on it, but pods that name it count for EndpointSlices.
 const NODE: &str = "node";
+/// While this file exists the API server is not started.
+const DOWN: &str = "apiserver.down";
+/// What a test that fails shows of each log.
+const LOG_LINES: usize = 20;
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// A running control plane. Dropping it ends it.
@@ -77,12 +81,7 @@ impl Cluster {
         let directory = directory.keep();
         let cluster = Self { unshare, init, programs, directory, address };
         cluster.write_kubeconfig(&cluster.kubeconfig(), &cluster.server_url(), ADMIN_TOKEN)?;
-        let client = cluster.client().await?;
-        eventually("the API server to be ready", || async {
-            let request = http::Request::get("/readyz").body(Vec::new()).ok()?;
-            client.request_text(request).await.ok()
-        })
-        .await;
+        cluster.api_server_is_ready().await?;
         cluster.apply(&format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {NODE}}}\n"))?;
         Ok(cluster)
     }
@@ -253,6 +252,34 @@ impl Cluster {
         bail!("{object} {until}: {said}\n{now}")
     }
 
+    /// Kills the API server; it stays down until [`Cluster::start_api_server`]. Only for a cluster of the test's own.
+    ///
+    /// # Errors
+    /// When it was not running.
+    pub fn stop_api_server(&self) -> anyhow::Result<()> {
+        std::fs::write(self.directory.join(DOWN), "")?;
+        run(self.command("pkill".as_ref()).args(["-KILL", "-x", "kube-apiserver"])).map(drop)
+    }
+
+    /// Lets the API server start again, with all that it had stored, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it was not stopped.
+    pub async fn start_api_server(&self) -> anyhow::Result<()> {
+        std::fs::remove_file(self.directory.join(DOWN)).context("the API server was not stopped")?;
+        self.api_server_is_ready().await
+    }
+
+    async fn api_server_is_ready(&self) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        eventually("the API server to be ready", || async {
+            let request = http::Request::get("/readyz").body(Vec::new()).ok()?;
+            client.request_text(request).await.ok()
+        })
+        .await;
+        Ok(())
+    }
+
     /// `program` inside the cluster's namespaces: it reaches `https://10.99.0.1:6443` and ends with the cluster.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
@@ -271,6 +298,16 @@ impl Cluster {
         Ok(Namespace { cluster: self, name })
     }
 
+    /// The ends of the logs, which go with the cluster; the test runner shows them where a test failed.
+    fn print_logs(&self) {
+        for name in ["etcd.log", "apiserver.log", "controller-manager.log"] {
+            let log = std::fs::read_to_string(self.directory.join(name)).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let (_, end) = lines.split_at(lines.len().saturating_sub(LOG_LINES));
+            eprintln!("the end of {name}:\n{}", end.join("\n"));
+        }
+    }
+
     fn write_kubeconfig(&self, path: &Path, server: &str, token: &str) -> anyhow::Result<()> {
         std::fs::write(path, kubeconfig_text(server, token)).with_context(|| format!("{}", path.display()))
     }
@@ -278,6 +315,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.print_logs();
+        }
         // Its end is what the first process waits for.
         drop(self.unshare.stdin.take());
         let _ = self.unshare.wait();
