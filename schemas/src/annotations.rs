@@ -46,6 +46,12 @@ pub const DEAD_LETTER_AGE: &str = "reveille.dev/dead-letter-age";
 /// On a Broker: how many bytes of dead letters are kept, such as `1Gi`.
 pub const DEAD_LETTER_BYTES: &str = "reveille.dev/dead-letter-bytes";
 
+/// In a Trigger's `status.annotations`: the workload that is scaled to wake its subscriber, in the subscriber's
+/// namespace, as `apps/v1/Deployment/NAME`.
+pub const WAKE_TARGET: &str = "reveille.dev/wake-target";
+/// In a Trigger's `status.annotations`: why there is no [`WAKE_TARGET`], as `REASON: words`.
+pub const WAKE_TARGET_REASON: &str = "reveille.dev/wake-target-reason";
+
 /// Largest [`CONCURRENCY`]: as many connections as one subscriber could be asked to hold.
 pub const CONCURRENCY_MAX: usize = 10_000;
 

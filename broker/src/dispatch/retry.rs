@@ -52,7 +52,7 @@ pub fn decide(outcome: Outcome, attempts: u32, policy: &DeliveryPolicy, jitter: 
 }
 
 /// How many events the next request may carry at the most that carries one of a batch of `company` events, all of which
-/// would have to be given up; `None` when it has to be given up indeed. See [`super::attempt`] on batches.
+/// would have to be given up; `None` when it has to be given up indeed. See `attempt` on batches.
 pub fn apart(reason: Reason, company: usize) -> Option<usize> {
     match reason {
         _ if company <= 1 => None,
