@@ -343,3 +343,24 @@ fn retention_frees_a_full_disk_at_once() {
     assert!(trimmed.segments > 0);
     append_one(&mut engine, SALT, next).unwrap();
 }
+
+#[tokio::test]
+async fn every_crash_point_of_the_cursor_checkpoint() {
+    let walked = tests::sim::cursors::walk(60, |_| {}).await.unwrap();
+    println!("{walked:?}");
+    assert!(walked.images > 400 && walked.replaced > 0, "{walked:?}");
+}
+
+#[tokio::test]
+async fn the_walk_of_the_checkpoint_finds_a_disk_that_lies_about_syncs() {
+    let walked = tests::sim::cursors::walk(5, SimFs::ignore_syncs).await;
+    assert!(walked.is_err(), "{walked:?}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_fails_at_any_call_keeps_what_was_flushed() {
+    for (call, nth) in [(Call::Write, 3), (Call::SyncData, 3), (Call::SyncDir, 0), (Call::Open, 2)] {
+        let walked = tests::sim::cursors::walk(8, |fs| fs.fail(call, nth, ErrorKind::StorageFull)).await;
+        assert!(walked.is_ok(), "{call:?}: {walked:?}");
+    }
+}

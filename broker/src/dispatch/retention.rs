@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::log::{BrokerLogs, LogSet, Offset, Retention, TrimError, Trimmed};
 use crate::metrics::{BrokerLabels, Metrics};
 use crate::names::BrokerKey;
-use crate::state::StateStore;
+use crate::state::{StateStore, StoreHealth};
 use crate::triggers::{BrokerEntry, TableSource};
 
 /// What retention needs.
@@ -33,6 +33,15 @@ pub type TrimResult = (BrokerKey, Result<Trimmed, TrimError>);
 /// Age below which a dead letter stays whatever the limits: by then its worker has shown that it waits for the dead
 /// letter sink, if it does.
 const LETTER_AGE_MIN: Duration = Duration::from_secs(60);
+
+/// Whether cursors are durable after a flush that failed. A broker that was started on a full disk has no database,
+/// only the checkpoint: it has to make room all the same.
+fn cursors_durable(health: &StoreHealth) -> bool {
+    match health {
+        StoreHealth::Degraded(_) => true,
+        StoreHealth::Sound | StoreHealth::Failed(_) => false,
+    }
+}
 
 /// What may be trimmed of a Broker.
 struct Due {
@@ -55,7 +64,9 @@ impl Keeper {
             return Vec::new();
         }
         // The floors are in the state store's queue already; now they are on disk.
-        if let Err(error) = self.state.flush().await {
+        if let Err(error) = self.state.flush().await
+            && !cursors_durable(&self.state.health())
+        {
             tracing::error!(%error, "retention waits: cursors cannot be saved");
             return Vec::new();
         }
@@ -129,6 +140,23 @@ impl Keeper {
                 }
             }
             Err(error) => tracing::error!(%broker, %error, "retention failed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_durable_copy_of_the_cursors_is_enough() {
+        for (health, durable) in [
+            (StoreHealth::Degraded("database: disk full; cursors are checkpointed".to_owned()), true),
+            (StoreHealth::Failed("database: x; checkpoint: y".to_owned()), false),
+            // The store is well, but something it was given was refused.
+            (StoreHealth::Sound, false),
+        ] {
+            assert_eq!(cursors_durable(&health), durable, "{health:?}");
         }
     }
 }

@@ -167,6 +167,12 @@ impl Database {
         std::mem::forget(self.db);
     }
 
+    /// Makes every later sync fail, as a dying disk would: what it is a descriptor of cannot be synced.
+    #[cfg(test)]
+    pub(super) fn break_fence(&mut self) {
+        self.fence = File::open("/dev/null").unwrap();
+    }
+
     fn look_for_blobs(&self) {
         let blobs = self.directory.join("blobs");
         if fs::read_dir(&blobs).is_ok_and(|mut entries| entries.next().is_some()) {

@@ -234,3 +234,39 @@ fn cursor_write(key: &TriggerKey, saved: &Saved) -> Write {
     });
     Write { key: format!("c/{key}").into_bytes(), value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::segment::RealFs;
+    use crate::state::tests::{cursor, key};
+
+    fn pending(name: &str, scanned: u64) -> Pending {
+        let mut pending = Pending::default();
+        pending.cursors.insert(key(name), Some(codec::encode_cursor(&cursor(scanned, &[]))));
+        pending
+    }
+
+    #[test]
+    fn a_database_whose_sync_fails_is_left_and_the_checkpoint_goes_on() {
+        let data = tempfile::tempdir().unwrap();
+        let directory = data.path().join("state");
+        let open = || Owner::open(&directory, Options::default(), Arc::new(RealFs));
+        let mut owner = open().unwrap();
+        owner.store(pending("a", 1));
+        assert_eq!((owner.health(), owner.flushed()), (StoreHealth::Sound, Ok(())));
+        owner.database.as_mut().unwrap().break_fence();
+        owner.store(pending("a", 2));
+        assert!(matches!(owner.health(), StoreHealth::Degraded(reason) if reason.contains("database")));
+        assert!(owner.flushed().is_err(), "values other than cursors are not durable");
+        assert!(owner.database.is_none(), "a sync that failed is never tried again");
+        owner.store(pending("a", 3));
+        owner.store(pending("b", 1));
+        let newest = vec![(key("a"), cursor(3, &[])), (key("b"), cursor(1, &[]))];
+        assert_eq!(owner.cursors(), newest);
+        drop(owner);
+        // The lock of a database that was left goes only with the process, so the next one begins with the checkpoint.
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(open().unwrap().cursors(), newest);
+    }
+}

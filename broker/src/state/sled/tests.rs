@@ -266,3 +266,34 @@ async fn ten_thousand_cursors_flush_quickly() {
     assert_eq!(store.load_cursors().await.unwrap().len(), 10_000);
     assert!(fs::metadata(data.path().join("cursors.ckpt")).unwrap().len() < 8 << 20);
 }
+
+#[tokio::test]
+async fn a_disk_that_is_full_at_start_leaves_the_checkpoint_to_work_with() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path());
+    store.save_cursor(&key("a"), cursor(10, &[]));
+    store.flush().await.unwrap();
+    drop(store);
+    // The first thing that is written at an open goes to a device that is always full.
+    let first_written = data.path().join("state.opening");
+    std::os::unix::fs::symlink("/dev/full", &first_written).unwrap();
+    let store = open(data.path());
+    assert!(matches!(store.health(), StoreHealth::Degraded(reason) if reason.contains("space")));
+    assert_eq!(store.load_cursors().await, Ok(vec![(key("a"), cursor(10, &[]))]));
+    store.save_cursor(&key("a"), cursor(20, &[]));
+    assert!(store.flush().await.is_err(), "values other than cursors are not durable");
+    drop(store);
+    fs::remove_file(first_written).unwrap();
+    let store = open(data.path());
+    assert_eq!(store.health(), StoreHealth::Sound);
+    assert_eq!(store.load_cursors().await, Ok(vec![(key("a"), cursor(20, &[]))]), "both copies are level again");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_refused_in_one_line() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("file");
+    fs::write(&file, "in the way").unwrap();
+    let error = SledStore::open(&file.join("state"), NEVER, Arc::new(Files::default())).unwrap_err().to_string();
+    assert!(error.contains("file/state") && error.contains("must be writable") && !error.contains('\n'), "{error}");
+}
