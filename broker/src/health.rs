@@ -40,6 +40,7 @@ struct Flags {
     triggers_loaded: AtomicBool,
     draining: AtomicBool,
     unopened: Mutex<Vec<BrokerKey>>,
+    source: Mutex<Option<String>>,
 }
 
 impl Readiness {
@@ -62,6 +63,11 @@ impl Readiness {
     /// These Brokers are configured, but their logs could not be opened; publishers get 404 for them.
     pub fn unopened(&self, brokers: &[BrokerKey]) {
         brokers.clone_into(&mut self.0.unopened.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is wrong with the source of Brokers and Triggers while the last known ones are served.
+    pub fn source(&self, trouble: Option<String>) {
+        *self.0.source.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// The broker is going to stop. Call this before anything is stopped.
@@ -102,7 +108,7 @@ pub enum PartState {
 /// One part of the answer of `/ready`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// `draining`, `ingress`, `triggers`, `state`, or `log NAMESPACE/NAME` for a log with trouble.
+    /// `draining`, `ingress`, `triggers`, `state`, `kubernetes` where it has trouble, or `log NAMESPACE/NAME` for a log with trouble.
     pub name: String,
     /// How it does.
     pub state: PartState,
@@ -136,6 +142,12 @@ impl HealthParts {
             flag("triggers", flags.triggers_loaded.load(Ordering::Acquire), "not read yet"),
             state_part(self.state.health()),
         ];
+        let source = flags.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        parts.extend(source.map(|detail| Part {
+            name: "kubernetes".to_owned(),
+            state: PartState::Degraded,
+            detail: Some(detail),
+        }));
         let unopened = flags.unopened.lock().unwrap_or_else(PoisonError::into_inner);
         parts.extend(unopened.iter().map(|key| {
             let detail = "cannot be opened, the log of this broker says why; it is tried again".to_owned();

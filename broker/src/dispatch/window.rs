@@ -13,6 +13,7 @@
 //! *Not here*: limits on what is admitted ([`super::worker`] asks [`Window::len`]), time, I/O.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -295,7 +296,7 @@ impl<B> Window<B> {
     }
 
     /// What a restart has to know.
-    pub(super) fn cursor(&self, broker: &BrokerKey) -> Cursor {
+    pub(super) fn cursor(&self, broker: &BrokerKey, incarnation: Option<Arc<str>>) -> Cursor {
         let listed = self.entries.range(..self.tried).map(|(offset, entry)| Unsettled {
             offset: *offset,
             attempts: entry.attempts,
@@ -304,6 +305,7 @@ impl<B> Window<B> {
         });
         let untried = self.entries.range(self.tried..).next().map(|(offset, _)| *offset);
         Cursor {
+            incarnation,
             broker: broker.clone(),
             scanned: untried.unwrap_or(self.scanned),
             unsettled: listed.collect(),

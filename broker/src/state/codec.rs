@@ -5,6 +5,7 @@
 //! broker      namespace, name: each length varint, UTF-8
 //! scanned     varint
 //! retired     0, or 1 and varint microseconds
+//! incarnation length varint, UTF-8; empty for none (not in version 1)
 //! unsettled   count varint, then for each: offset (delta to the one before), flags, due
 //!   flags     varint: attempts << 2 | phase << 1 | has due
 //!   due       only with `has due`: microseconds (delta to the due before)
@@ -12,12 +13,16 @@
 //! Varints are LEB128; deltas are zigzag, so that any order of offsets reads back as it was. A window of a thousand
 //! neighbouring offsets takes about 2 KiB.
 
+use std::sync::Arc;
+
 use super::{Cursor, Phase, Unsettled};
 use crate::clock::UnixMicros;
 use crate::log::Offset;
 use crate::names::{BrokerKey, TriggerKey};
 
-const CURSOR_VERSION: u8 = 1;
+const CURSOR_VERSION: u8 = 2;
+/// Before cursors knew which of several Triggers of one name they are of.
+const CURSOR_VERSION_WITHOUT_INCARNATION: u8 = 1;
 
 /// Why stored bytes are no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +31,7 @@ pub enum CodecError {
     #[error("the stored cursor is damaged")]
     Damaged,
     /// They were written by a later release.
-    #[error("the stored cursor has version {0}, this release reads version 1")]
+    #[error("the stored cursor has version {0}, this release reads versions 1 and 2")]
     Version(u8),
 }
 
@@ -45,6 +50,7 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
             put_varint(&mut out, at.0);
         }
     }
+    put_text(&mut out, cursor.incarnation.as_deref().unwrap_or_default());
     put_varint(&mut out, cursor.unsettled.len() as u64);
     let (mut offset, mut due) = (0_u64, 0_u64);
     for event in &cursor.unsettled {
@@ -67,20 +73,24 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
 /// [`CodecError`] says whether the bytes are damaged or of a later release.
 pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, CodecError> {
     let (&version, mut rest) = bytes.split_first().ok_or(CodecError::Damaged)?;
-    if version != CURSOR_VERSION {
+    if version != CURSOR_VERSION && version != CURSOR_VERSION_WITHOUT_INCARNATION {
         return Err(CodecError::Version(version));
     }
-    let cursor = take_cursor(&mut rest).ok_or(CodecError::Damaged)?;
+    let cursor = take_cursor(&mut rest, version).ok_or(CodecError::Damaged)?;
     if rest.is_empty() { Ok(cursor) } else { Err(CodecError::Damaged) }
 }
 
-fn take_cursor(rest: &mut &[u8]) -> Option<Cursor> {
+fn take_cursor(rest: &mut &[u8], version: u8) -> Option<Cursor> {
     let broker = BrokerKey::parse(take_text(rest)?, take_text(rest)?).ok()?;
     let scanned = Offset(take_varint(rest)?);
     let retired = match take_varint(rest)? {
         0 => None,
         1 => Some(UnixMicros(take_varint(rest)?)),
         _ => return None,
+    };
+    let incarnation = match version {
+        CURSOR_VERSION_WITHOUT_INCARNATION => None,
+        _ => Some(take_text(rest)?).filter(|text| !text.is_empty()).map(Arc::from),
     };
     let count = usize::try_from(take_varint(rest)?).ok()?;
     // Each event takes two bytes at least: a damaged count must not reserve memory.
@@ -101,7 +111,7 @@ fn take_cursor(rest: &mut &[u8]) -> Option<Cursor> {
         }
         unsettled.push(event);
     }
-    Some(Cursor { broker, scanned, unsettled, retired })
+    Some(Cursor { incarnation, broker, scanned, unsettled, retired })
 }
 
 /// Writes a Trigger's key as two texts.
@@ -179,8 +189,10 @@ pub(super) mod tests {
                 due: UnixMicros(due),
                 phase: if dead { Phase::DeadLetterSink } else { Phase::Subscriber },
             });
-        (number(), prop::collection::vec(event, 0..40), prop::option::of(number())).prop_map(
-            |(scanned, unsettled, retired)| Cursor {
+        let incarnation = prop::option::of("[0-9a-f-]{1,36}");
+        (number(), prop::collection::vec(event, 0..40), prop::option::of(number()), incarnation).prop_map(
+            |(scanned, unsettled, retired, incarnation)| Cursor {
+                incarnation: incarnation.map(Arc::from),
                 broker: "ns/broker".parse().unwrap(),
                 scanned: Offset(scanned),
                 unsettled,
@@ -225,7 +237,13 @@ pub(super) mod tests {
             phase: Phase::Subscriber,
         });
         let broker = "ns/broker".parse().unwrap();
-        let cursor = Cursor { broker, scanned: Offset(5_000_001_000), unsettled: unsettled.collect(), retired: None };
+        let cursor = Cursor {
+            incarnation: None,
+            broker,
+            scanned: Offset(5_000_001_000),
+            unsettled: unsettled.collect(),
+            retired: None,
+        };
         assert!(encode_cursor(&cursor).len() < 2100);
     }
 }

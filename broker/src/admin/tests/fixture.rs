@@ -66,7 +66,8 @@ fn trigger(name: &str, ty: &str, start: StartPosition) -> Arc<TriggerEntry> {
         key: TriggerKey::parse("default", name).unwrap(),
         broker: BrokerKey::parse("default", "default").unwrap(),
         filter: Filter::compile(None, Some(&[wanted])).unwrap(),
-        subscriber: Target { uri: format!("http://localhost/{name}") },
+        incarnation: None,
+        subscriber: Target { uri: format!("http://localhost/{name}") }.into(),
         delivery: DeliveryPolicy {
             retry: 3,
             backoff: Backoff::Linear,
@@ -144,7 +145,7 @@ impl Fixture {
         let triggers = BTreeMap::from([(orders.key.clone(), orders), (bills.key.clone(), bills)]);
         let entry = BrokerEntry { key: key.clone(), retention: Retention::default(), triggers };
         let (writer, table) = TableSource::new();
-        writer.publish(Table { brokers: BTreeMap::from([(key, Arc::new(entry))]) });
+        writer.publish(Table { brokers: BTreeMap::from([(key, Arc::new(entry))]), ..Table::default() });
         let parts = AdminParts {
             logs,
             board,
@@ -198,5 +199,11 @@ fn board(orders: &TriggerKey, bills: &TriggerKey) -> StatusBoard {
 fn cursor(broker: &BrokerKey) -> Cursor {
     let waiting =
         |offset, attempts| Unsettled { offset: Offset(offset), attempts, due: UnixMicros(0), phase: Phase::Subscriber };
-    Cursor { broker: broker.clone(), scanned: Offset(8), unsettled: vec![waiting(2, 2), waiting(6, 0)], retired: None }
+    Cursor {
+        incarnation: None,
+        broker: broker.clone(),
+        scanned: Offset(8),
+        unsettled: vec![waiting(2, 2), waiting(6, 0)],
+        retired: None,
+    }
 }

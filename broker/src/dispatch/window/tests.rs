@@ -138,7 +138,7 @@ impl Model {
     }
 
     fn restart(&mut self) {
-        let cursor = self.window.cursor(&broker());
+        let cursor = self.window.cursor(&broker(), None);
         let mut window = Window::new(cursor.scanned);
         for unsettled in &cursor.unsettled {
             let known = self.alive[&unsettled.offset];
@@ -162,7 +162,7 @@ impl Model {
     }
 
     fn check(&self) {
-        let cursor = self.window.cursor(&broker());
+        let cursor = self.window.cursor(&broker(), None);
         let lowest = self.alive.keys().next().copied();
         assert_eq!(cursor.floor(), lowest.unwrap_or(self.next), "the floor is the lowest unsettled offset");
         for offset in self.alive.keys() {
@@ -215,7 +215,7 @@ fn the_cursor_lists_only_what_was_tried() {
     let taken: Vec<Offset> = (0..3).map(|_| window.take().unwrap().offset).collect();
     window.settle(taken[0]);
     window.settle(taken[2]);
-    let cursor = window.cursor(&broker());
+    let cursor = window.cursor(&broker(), None);
     assert_eq!(cursor.unsettled.iter().map(|unsettled| unsettled.offset).collect::<Vec<_>>(), [Offset(1)]);
     assert_eq!((cursor.floor(), cursor.scanned, window.scanned()), (Offset(1), Offset(3), Offset(1000)));
 }
