@@ -2,6 +2,7 @@
 //!
 //! The tests themselves lie in `tests/`, one binary per kind; the benchmark in `bench/`.
 
+pub mod cluster;
 pub mod fuzz_bodies;
 pub mod harness;
 pub mod sim;
