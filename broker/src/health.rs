@@ -18,6 +18,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
+use tokio::sync::watch;
 
 pub use lag::LagReporter;
 
@@ -37,7 +38,7 @@ pub struct Readiness(Arc<Flags>);
 #[derive(Debug, Default)]
 struct Flags {
     listening: AtomicBool,
-    triggers_loaded: AtomicBool,
+    triggers_loaded: watch::Sender<bool>,
     draining: AtomicBool,
     unopened: Mutex<Vec<BrokerKey>>,
     source: Mutex<Option<String>>,
@@ -57,7 +58,16 @@ impl Readiness {
 
     /// Brokers and Triggers have been read, and their logs are open.
     pub fn triggers_loaded(&self) {
-        self.0.triggers_loaded.store(true, Ordering::Release);
+        self.0.triggers_loaded.send_replace(true);
+    }
+
+    /// Waits for [`Readiness::triggers_loaded`].
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn until_triggers_loaded(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.0.triggers_loaded.subscribe().wait_for(|loaded| *loaded).await;
     }
 
     /// These Brokers are configured, but their logs could not be opened; publishers get 404 for them.
@@ -108,7 +118,7 @@ pub enum PartState {
 /// One part of the answer of `/ready`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// `draining`, `ingress`, `triggers`, `state`, `kubernetes` where it has trouble, or `log NAMESPACE/NAME` for a log with trouble.
+    /// `draining`, `ingress`, `triggers`, `state`; with trouble also `kubernetes` and `log NAMESPACE/NAME`.
     pub name: String,
     /// How it does.
     pub state: PartState,
@@ -139,7 +149,7 @@ impl HealthParts {
         let mut parts = vec![
             flag("draining", !flags.draining.load(Ordering::Acquire), "the broker is stopping"),
             flag("ingress", flags.listening.load(Ordering::Acquire), "not listening yet"),
-            flag("triggers", flags.triggers_loaded.load(Ordering::Acquire), "not read yet"),
+            flag("triggers", *flags.triggers_loaded.borrow(), "not read yet"),
             state_part(self.state.health()),
         ];
         let source = flags.source.lock().unwrap_or_else(PoisonError::into_inner).clone();

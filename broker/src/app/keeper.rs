@@ -14,7 +14,7 @@ use super::engine::LogOpener;
 use crate::health::Readiness;
 use crate::log::{BrokerLogs, LogSet};
 use crate::names::BrokerKey;
-use crate::triggers::{Table, TableSource, TableWriter};
+use crate::triggers::{Knowledge, Table, TableSource, TableWriter};
 
 /// How long to wait before a log that would not open is tried again: long enough not to fill the operator's screen.
 const REOPEN_AFTER: Duration = Duration::from_secs(10);
@@ -74,6 +74,10 @@ impl LogKeeper {
             logs.dead_letters.close().await;
         }
         self.readiness.unopened(&failed);
+        self.logs.set_incomplete(table.knowledge == Knowledge::Nothing);
+        if table.knowledge != Knowledge::Nothing {
+            self.readiness.triggers_loaded();
+        }
         failed
     }
 

@@ -80,7 +80,8 @@ struct Base {
     stop_table: CancellationToken,
 }
 
-/// Builds every part and starts it. Once this returns, publishers are served.
+/// Builds every part and starts it. Once this returns, publishers are served, or told to wait while nobody knows which
+/// Brokers there are.
 ///
 /// # Errors
 /// One clear line: which address, directory or manifest is the trouble, and what to do.
@@ -104,7 +105,6 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     let addrs = listeners.addrs()?;
     let stop_sides = CancellationToken::new();
     let health = crate::health::router(base.health_parts(telemetry));
-    let faults = triggers.faults;
     let admin = admin::router(AdminParts {
         logs: base.logs.clone(),
         board: base.board.clone(),
@@ -112,7 +112,7 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
         state: base.state.clone(),
         clock: base.clock.clone(),
         token,
-        faults: faults,
+        faults: triggers.faults,
         stop: stop_sides.clone(),
     });
     let ingress = IngressState::new(base.logs.clone(), base.metrics.clone(), ingress_limits(&config));
@@ -156,9 +156,6 @@ impl Base {
         let (logs, readiness) = (self.logs.clone(), self.readiness.clone());
         let keeper = LogKeeper { source, downstream, logs, opener, readiness };
         let failed = keeper.apply(&keeper.source.current()).await;
-        if !config.kube {
-            self.readiness.triggers_loaded();
-        }
         let tasks = vec![tokio::spawn(keeper.run(failed, self.stop_table.clone())), tokio::spawn(service)];
         Ok(Triggers { faults, table, tasks })
     }
@@ -184,12 +181,7 @@ impl Base {
             clock: self.clock.clone(),
             store: self.state.clone(),
             metrics: self.metrics.clone(),
-            tell: Arc::new(move |known, trouble| {
-                readiness.source(trouble);
-                if known {
-                    readiness.triggers_loaded();
-                }
-            }),
+            tell: Arc::new(move |trouble| readiness.source(trouble)),
         })
         .await?;
         let faults: Faults = Arc::new(move || kube.faults());
@@ -304,6 +296,14 @@ impl Running {
     #[must_use]
     pub fn addrs(&self) -> Addrs {
         self.addrs
+    }
+
+    /// Waits until Brokers and Triggers are known and `/ready` may say so.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn until_loaded(&self) {
+        self.base.readiness.until_triggers_loaded().await;
     }
 
     /// Stops in order: not ready any more, publishers' requests finished, deliveries under way finished or left for the

@@ -24,7 +24,7 @@ use super::worker::{Control, Stop, Worker, WorkerParts};
 use crate::log::BrokerLogs;
 use crate::names::{BrokerKey, TriggerKey};
 use crate::state::Cursor;
-use crate::triggers::{BrokerEntry, StartPosition, Table, TriggerEntry};
+use crate::triggers::{BrokerEntry, Knowledge, StartPosition, Table, TriggerEntry};
 
 /// Wait before a Broker whose log is not open is looked at again, if the table does not change before.
 const LOG_WAIT: Duration = Duration::from_millis(500);
@@ -280,7 +280,7 @@ impl Supervisor {
 
     /// Removes the cursors of Triggers that are gone for good.
     fn sweep(&mut self, table: &Table) {
-        if table.provisional {
+        if table.knowledge != Knowledge::Complete {
             return;
         }
         let kept = self.parts.limits.retired_kept;

@@ -8,4 +8,5 @@ mod order;
 mod replies;
 mod restart;
 pub(super) mod rig;
+mod unresolved;
 mod wake;

@@ -246,4 +246,19 @@ pub(super) mod tests {
         };
         assert!(encode_cursor(&cursor).len() < 2100);
     }
+
+    #[test]
+    fn a_cursor_of_version_1_still_reads() {
+        let retired: &[u8] = b"\x01\x02ns\x06broker\x07\x01\x09\x01\x06\x08";
+        let waiting = Unsettled { offset: Offset(3), attempts: 2, due: UnixMicros(0), phase: Phase::Subscriber };
+        let expected = Cursor {
+            incarnation: None,
+            broker: "ns/broker".parse().unwrap(),
+            scanned: Offset(7),
+            unsettled: vec![waiting],
+            retired: Some(UnixMicros(9)),
+        };
+        assert_eq!(decode_cursor(retired), Ok(expected));
+        assert_eq!(decode_cursor(b"\x03"), Err(CodecError::Version(3)));
+    }
 }

@@ -17,8 +17,8 @@ use schemas::{Broker, Trigger, duration};
 use super::clauses;
 use super::recipient::Lookup;
 use super::table::{
-    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Order, Recipient, ReplyMode, StartPosition, Table,
-    TriggerEntry,
+    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Knowledge, Order, Recipient, ReplyMode, StartPosition,
+    Table, TriggerEntry,
 };
 use crate::clock::UnixMicros;
 use crate::log::{Offset, Retention};
@@ -278,7 +278,7 @@ pub fn table<'a>(
         entry.triggers.insert(trigger.key.clone(), Arc::new(row));
     }
     let brokers = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
-    Table { brokers, unserved, provisional: false }
+    Table { brokers, unserved, knowledge: Knowledge::Complete }
 }
 
 fn row(trigger: &TriggerPart, broker: &BrokerPart, defaults: Defaults, since: UnixMicros) -> TriggerEntry {

@@ -192,8 +192,20 @@ pub struct Table {
     pub brokers: BTreeMap<BrokerKey, Arc<BrokerEntry>>,
     /// Triggers that exist and are not served (their Broker is gone, or they are faulty): they keep their cursors.
     pub unserved: BTreeSet<TriggerKey>,
-    /// It is what was last known, and may lack something: no cursor may be removed for it.
-    pub provisional: bool,
+    /// How much it says.
+    pub knowledge: Knowledge,
+}
+
+/// How much a table says of what there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Knowledge {
+    /// All there is.
+    #[default]
+    Complete,
+    /// What was last known. It may lack something: no cursor may be removed for it.
+    Provisional,
+    /// Nothing yet: a Broker that is not in it may exist all the same.
+    Nothing,
 }
 
 /// Readers' end: the current table and its changes.

@@ -28,7 +28,6 @@ pub struct Kube(Arc<ArcSwap<State>>);
 #[derive(Debug, Default)]
 struct State {
     faults: Vec<String>,
-    trouble: Option<String>,
 }
 
 impl Kube {
@@ -36,11 +35,5 @@ impl Kube {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         self.0.load().faults.clone()
-    }
-
-    /// What is wrong with the connection to the API server, and what is served meanwhile.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.0.load().trouble.clone()
     }
 }

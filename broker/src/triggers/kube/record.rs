@@ -20,8 +20,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 2] = [Self::Broker, Self::Trigger];
-
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Broker => "Broker",

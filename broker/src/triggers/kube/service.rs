@@ -11,14 +11,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{Feed, Link, News};
-use super::inventory::{Change, Doubt, Inventory, Names};
+use super::inventory::{Doubt, Inventory, Names};
 use super::record::{Kind, names};
-use super::{Kube, State, store};
+use super::store::Ledger;
+use super::{Kube, State};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::state::{StateError, StateStore};
 use crate::triggers::convert::Defaults;
-use crate::triggers::table::{Table, TableSource, TableWriter};
+use crate::triggers::table::{Knowledge, Table, TableSource, TableWriter};
 
 /// How long a start waits for the API server before it serves what was last known.
 const START_WAIT: Duration = Duration::from_secs(3);
@@ -40,8 +41,8 @@ pub struct KubeConfig {
     pub store: Arc<dyn StateStore>,
     /// Counts faults and tells whether the API server answers.
     pub metrics: Metrics,
-    /// Told whether Triggers are known, and what is wrong with the connection.
-    pub tell: Arc<dyn Fn(bool, Option<String>) + Send + Sync>,
+    /// Told what is wrong with the connection, and what is served meanwhile.
+    pub tell: Arc<dyn Fn(Option<String>) + Send + Sync>,
 }
 
 impl fmt::Debug for KubeConfig {
@@ -72,6 +73,7 @@ pub struct KubeService {
     link: Arc<Link>,
     writer: TableWriter,
     inventory: Inventory,
+    ledgers: [Ledger; 2],
     feeds: [Feed; 2],
     news: mpsc::Receiver<News>,
     _watches: JoinSet<()>,
@@ -104,11 +106,13 @@ impl KubeService {
         let client = |error: kube::Error| StartError::Client(error.to_string());
         let feeds = [brokers.map_err(client)?, triggers.map_err(client)?];
         let mut inventory = Inventory::new(config.default_class);
+        let store = config.store.as_ref();
+        let ledgers = [Ledger::load(store, Kind::Broker).await?, Ledger::load(store, Kind::Trigger).await?];
         let mut restored = false;
-        for kind in Kind::ALL {
-            for (names, record) in store::load(config.store.as_ref(), kind).await? {
+        for (kind, ledger) in [Kind::Broker, Kind::Trigger].into_iter().zip(&ledgers) {
+            for (names, record) in ledger.records() {
                 restored = true;
-                inventory.restore(kind, names, record);
+                inventory.restore(kind, names.clone(), record.clone());
             }
         }
         let (sender, news) = mpsc::channel(BATCH_MAX);
@@ -117,7 +121,7 @@ impl KubeService {
             watches.spawn(feed.clone().run(sender.clone()));
         }
         let (writer, source) = TableSource::new();
-        writer.publish(Table { provisional: true, ..Table::default() });
+        writer.publish(Table { knowledge: Knowledge::Nothing, ..Table::default() });
         let kube = Kube::default();
         let mut service = Self {
             config,
@@ -125,6 +129,7 @@ impl KubeService {
             link,
             writer,
             inventory,
+            ledgers,
             feeds,
             news,
             _watches: watches,
@@ -171,14 +176,12 @@ impl KubeService {
             () = self.link.changed() => {}
             () = tokio::time::sleep_until(self.ask_at), if !self.doubts.is_empty() => self.ask().await,
         }
-        let mut changes = Vec::new();
         for news in batch {
-            self.take(news, &mut changes);
+            self.take(news);
         }
-        self.save(&changes);
     }
 
-    fn take(&mut self, news: News, changes: &mut Vec<Change>) {
+    fn take(&mut self, news: News) {
         match news {
             News::Listing(kind) => {
                 if let Some(listed) = self.listed.get_mut(at(kind)) {
@@ -190,10 +193,10 @@ impl KubeService {
                 if let Some(listed) = self.listed.get_mut(at(kind)) {
                     listed.insert((namespace.to_owned(), name.to_owned()));
                 }
-                self.see(kind, &object, changes);
+                self.see(kind, &object);
             }
-            News::Seen(kind, object) => self.see(kind, &object, changes),
-            News::Gone(doubt) => changes.extend(self.inventory.gone(&doubt)),
+            News::Seen(kind, object) => self.see(kind, &object),
+            News::Gone(doubt) => self.inventory.gone(&doubt),
             News::Complete(kind) => {
                 if let (Some(listed), Some(complete)) = (self.listed.get_mut(at(kind)), self.complete.get_mut(at(kind)))
                 {
@@ -207,22 +210,19 @@ impl KubeService {
         }
     }
 
-    fn see(&mut self, kind: Kind, object: &serde_json::Value, changes: &mut Vec<Change>) {
-        let (change, faulty) = self.inventory.seen(kind, object, self.config.clock.now());
-        changes.extend(change);
-        if faulty {
+    fn see(&mut self, kind: Kind, object: &serde_json::Value) {
+        if self.inventory.seen(kind, object, self.config.clock.now()) {
             self.config.metrics.kube_object_faults.inc();
         }
     }
 
     /// Asks about every object that a complete list lacks; only a clear no counts.
     async fn ask(&mut self) {
-        let mut changes = Vec::new();
         for doubt in self.doubts.clone() {
             let Some(feed) = self.feeds.get(at(doubt.kind)) else { continue };
             match feed.get(&doubt.names).await {
-                Ok(None) => changes.extend(self.inventory.gone(&doubt)),
-                Ok(Some(object)) => self.see(doubt.kind, &object, &mut changes),
+                Ok(None) => self.inventory.gone(&doubt),
+                Ok(Some(object)) => self.see(doubt.kind, &object),
                 Err(error) => {
                     let (namespace, name) = &doubt.names;
                     tracing::debug!(%error, "cannot find out whether {namespace}/{name} is gone; it stays");
@@ -231,22 +231,30 @@ impl KubeService {
                 }
             }
             self.doubts.remove(&doubt);
-            self.save(&changes);
-            changes.clear();
         }
     }
 
-    fn save(&self, changes: &[Change]) {
-        for (key, value) in changes.iter().flat_map(store::encode) {
-            self.config.store.put(key, value);
+    /// Makes durable what the table rests on.
+    async fn save(&mut self) {
+        let complete = self.is_complete();
+        let mut changed = false;
+        for (kind, ledger) in [Kind::Broker, Kind::Trigger].into_iter().zip(&mut self.ledgers) {
+            for (key, value) in ledger.follow(&self.inventory.records(kind), complete) {
+                self.config.store.put(key, value);
+                changed = true;
+            }
+        }
+        if changed && let Err(error) = self.config.store.flush().await {
+            tracing::warn!(%error, "the last known Triggers could not be made durable");
         }
     }
 
-    /// Makes the table, tells what is wrong, and makes what it rests on durable.
+    /// Makes the table, tells what is wrong, and stores what the table rests on.
     async fn publish(&mut self) {
         let known = self.is_complete() || self.restored;
         if known {
-            self.writer.publish(self.inventory.table(self.config.defaults, !self.is_complete()));
+            let knowledge = if self.is_complete() { Knowledge::Complete } else { Knowledge::Provisional };
+            self.writer.publish(self.inventory.table(self.config.defaults, knowledge));
         }
         let faults = self.inventory.faults();
         let before = self.kube.0.load_full();
@@ -271,10 +279,8 @@ impl KubeService {
         let metrics = &self.config.metrics;
         metrics.kube_connected.set(i64::from(trouble.is_none()));
         metrics.kube_faulty_objects.set(i64::try_from(faults.len()).unwrap_or(i64::MAX));
-        (self.config.tell)(known, trouble.clone());
-        self.kube.0.store(Arc::new(State { faults, trouble }));
-        if let Err(error) = self.config.store.flush().await {
-            tracing::warn!(%error, "the last known Triggers could not be made durable");
-        }
+        (self.config.tell)(trouble);
+        self.kube.0.store(Arc::new(State { faults }));
+        self.save().await;
     }
 }

@@ -38,7 +38,7 @@ fn ours() -> (Kind, Value) {
 }
 
 fn made(inventory: &Inventory) -> Table {
-    inventory.table(Defaults { retention: Retention::default(), concurrency: 8 }, false)
+    inventory.table(Defaults { retention: Retention::default(), concurrency: 8 }, Knowledge::Complete)
 }
 
 fn entry(inventory: &Inventory, name: &str) -> Option<TriggerEntry> {
@@ -89,9 +89,9 @@ fn what_turns_bad_stays_and_stops_no_other() {
     let mut inventory =
         inventory(&[ours(), (Kind::Trigger, good), (Kind::Trigger, trigger("u", "u1", uri("http://u")))]);
     let bad = trigger("t", "t1", json!({"uri": 7}));
-    let (change, new) = inventory.seen(Kind::Trigger, &bad, NOW);
-    assert!(change.is_none() && new, "the good one stays in the store");
-    assert!(!inventory.seen(Kind::Trigger, &bad, NOW).1, "told once");
+    assert!(inventory.seen(Kind::Trigger, &bad, NOW));
+    assert!(!inventory.seen(Kind::Trigger, &bad, NOW), "told once");
+    assert_eq!(inventory.records(Kind::Trigger).len(), 2, "the good one stays in the store");
     assert_eq!(entry(&inventory, "t").unwrap().subscriber.shown(), "http://one");
     assert!(entry(&inventory, "u").is_some());
     let faults = inventory.faults();
@@ -104,8 +104,8 @@ fn what_turns_bad_stays_and_stops_no_other() {
     assert!(inventory.faults()[0].contains("immutable"));
     assert_eq!(entry(&inventory, "t").unwrap().subscriber.shown(), "http://two");
     // Another object of the same name that is bad from the start.
-    let (change, _) = inventory.seen(Kind::Trigger, &trigger("t", "t2", json!({})), NOW);
-    assert!(matches!(change, Some((_, _, None))), "the former one is gone");
+    inventory.seen(Kind::Trigger, &trigger("t", "t2", json!({})), NOW);
+    assert_eq!(inventory.records(Kind::Trigger).len(), 1, "the former one is gone");
     assert!(entry(&inventory, "t").is_none());
     assert!(made(&inventory).unserved.contains(&"shop/t".parse().unwrap()));
 }
@@ -113,13 +113,13 @@ fn what_turns_bad_stays_and_stops_no_other() {
 #[test]
 fn only_the_object_that_was_named_is_gone() {
     let mut inventory = inventory(&[ours(), (Kind::Trigger, trigger("t", "t2", uri("http://x")))]);
-    assert_eq!(inventory.gone(&doubt(Kind::Trigger, "t", "t1")), None, "a former one of this name");
-    assert!(entry(&inventory, "t").is_some());
+    inventory.gone(&doubt(Kind::Trigger, "t", "t1"));
+    assert!(entry(&inventory, "t").is_some(), "it was a former one of this name");
     let doubts = inventory.missing(Kind::Trigger, &BTreeSet::new());
     assert_eq!(doubts, [doubt(Kind::Trigger, "t", "t2")], "a list without it only casts doubt");
     assert!(entry(&inventory, "t").is_some());
     assert_eq!(inventory.missing(Kind::Trigger, &[("shop".into(), "t".into())].into()), []);
-    assert!(inventory.gone(&doubts[0]).is_some());
+    inventory.gone(&doubts[0]);
     assert!(entry(&inventory, "t").is_none());
     inventory.gone(&doubt(Kind::Broker, "b", "b1"));
     assert!(made(&inventory).brokers.is_empty());
@@ -127,16 +127,39 @@ fn only_the_object_that_was_named_is_gone() {
 
 #[test]
 fn what_was_stored_makes_the_same_table() {
-    let mut first = Inventory::new(false);
+    let first = inventory(&[ours(), (Kind::Trigger, trigger("t", "t1", uri("http://x")))]);
     let mut second = Inventory::new(false);
-    for (kind, object) in [ours(), (Kind::Trigger, trigger("t", "t1", uri("http://x")))] {
-        let (kind, names, record) = first.seen(kind, &object, NOW).0.unwrap();
-        second.restore(kind, names, record.unwrap());
+    for kind in [Kind::Broker, Kind::Trigger] {
+        for (names, record) in first.records(kind) {
+            second.restore(kind, names.clone(), record.clone());
+        }
     }
     assert_eq!(made(&first), made(&second));
-    assert_eq!(
-        second.seen(Kind::Trigger, &trigger("t", "t1", uri("http://x")), NOW),
-        (None, false),
-        "nothing to store"
-    );
+    second.seen(Kind::Trigger, &trigger("t", "t1", uri("http://x")), NOW);
+    let names = ("shop".to_owned(), "t".to_owned());
+    let [first, second] = [&first, &second].map(|held| held.records(Kind::Trigger)[&names].clone());
+    assert!(Arc::ptr_eq(&first, &second), "nothing to store");
+}
+
+#[test]
+fn triggers_of_others_are_neither_stored_nor_blamed() {
+    let of = |name: &str, broker: &str, subscriber: Value| {
+        let mut object = trigger(name, name, subscriber);
+        object["spec"]["broker"] = json!(broker);
+        (Kind::Trigger, object)
+    };
+    let mut inventory = inventory(&[
+        of("good", "b", uri("http://x")),
+        of("bad", "b", json!(7)),
+        of("foreign", "kafka", uri("http://x")),
+        of("odd", "kafka", json!(7)),
+    ]);
+    assert_eq!((inventory.faults().len(), inventory.records(Kind::Trigger).len()), (0, 0), "no Broker is ours yet");
+    inventory.seen(ours().0, &ours().1, NOW);
+    let faults = inventory.faults();
+    assert!(faults.iter().all(|fault| fault.starts_with("Trigger shop/bad: ")) && !faults.is_empty(), "{faults:?}");
+    let stored: Vec<&str> = inventory.records(Kind::Trigger).keys().map(|(_, name)| name.as_str()).collect();
+    assert_eq!((stored, inventory.counts()), (vec!["good"], (1, 1)));
+    let (kind, odd) = of("odd", "kafka", json!(8));
+    assert!(!inventory.seen(kind, &odd, NOW), "somebody else's fault");
 }
