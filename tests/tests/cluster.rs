@@ -1,5 +1,11 @@
 //! On a real Kubernetes: what needs an API server.
-#![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assertion is what a test is for")]
 
+#[path = "../cluster/broker_deliver.rs"]
+mod broker_deliver;
+#[path = "../cluster/broker_outage.rs"]
+mod broker_outage;
+#[path = "../cluster/broker_setup.rs"]
+mod broker_setup;
 #[path = "../cluster/control_plane.rs"]
 mod control_plane;

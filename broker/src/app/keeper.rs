@@ -105,6 +105,8 @@ impl LogKeeper {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::log::Retention;
     use crate::triggers::BrokerEntry;
@@ -122,5 +124,29 @@ mod tests {
         }
         let open = [key("kept"), key("gone")].into_iter().collect();
         assert_eq!(plan(&open, &table), Plan { open: vec![key("new")], close: vec![key("gone")] });
+    }
+
+    #[tokio::test]
+    async fn ready_once_the_logs_of_the_known_brokers_are_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = Arc::new(crate::app::DataDir::claim(dir.path()).unwrap());
+        let config = crate::config::ServeConfig::local(dir.path().join("data"), dir.path().join("manifests"));
+        let opener = LogOpener::new(data, &config, crate::clock::Clock::system(), crate::metrics::Metrics::new());
+        let ((_, source), (downstream, _)) = (TableSource::new(), TableSource::new());
+        let (logs, readiness) = (LogSet::new(), Readiness::new());
+        let keeper = LogKeeper {
+            source,
+            downstream,
+            logs: logs.clone(),
+            opener: Arc::new(opener),
+            readiness: readiness.clone(),
+        };
+        keeper.apply(&Arc::new(Table { knowledge: Knowledge::Nothing, ..Table::default() })).await;
+        assert!(logs.is_incomplete() && readiness.until_triggers_loaded().now_or_never().is_none());
+        let entry = BrokerEntry { key: key("b"), retention: Retention::default(), triggers: Default::default() };
+        let brokers = [(key("b"), Arc::new(entry))].into();
+        keeper.apply(&Arc::new(Table { brokers, knowledge: Knowledge::Provisional, ..Table::default() })).await;
+        assert!(!logs.is_incomplete() && logs.get("default", "b").is_some());
+        assert!(readiness.until_triggers_loaded().now_or_never().is_some());
     }
 }
