@@ -89,6 +89,12 @@ pub struct ServeConfig {
     /// refuses new ones instead when the disk is full
     #[arg(long, value_name = "SIZE", env = "REVEILLE_DISCARD_ABOVE_BYTES", default_value = "none")]
     pub discard_above_bytes: Limit<Size>,
+    /// How long dead letters are kept for somebody to look at; `none` for ever
+    #[arg(long, value_name = "PERIOD", env = "REVEILLE_DEAD_LETTER_AGE", default_value = "30d")]
+    pub dead_letter_age: Limit<Period>,
+    /// Size of a Broker's dead-letter log above which the oldest letters go; `none` for no limit
+    #[arg(long, value_name = "SIZE", env = "REVEILLE_DEAD_LETTER_BYTES", default_value = "none")]
+    pub dead_letter_bytes: Limit<Size>,
     /// How often cursors are made durable: what a crash may deliver twice
     #[arg(long, value_name = "PERIOD", env = "REVEILLE_STATE_FLUSH_INTERVAL", default_value = "PT1S")]
     pub state_flush_interval: Period,
@@ -151,6 +157,8 @@ impl ServeConfig {
             retention_age: Limit(Some(Period(Duration::from_secs(7 * 24 * 3600)))),
             retention_bytes: Limit(None),
             discard_above_bytes: Limit(None),
+            dead_letter_age: Limit(Some(Period(Duration::from_secs(30 * 24 * 3600)))),
+            dead_letter_bytes: Limit(None),
             state_flush_interval: Period(Duration::from_secs(1)),
             concurrency: 64,
             drain_timeout: Period(Duration::from_secs(25)),
@@ -168,6 +176,16 @@ impl ServeConfig {
             age: self.retention_age.0.map(|age| age.0),
             bytes: self.retention_bytes.0.map(|size| size.0),
             discard_above_bytes: self.discard_above_bytes.0.map(|size| size.0),
+        }
+    }
+
+    /// How much of a dead-letter log is kept where its Broker does not say.
+    #[must_use]
+    pub fn dead_letter_retention(&self) -> Retention {
+        Retention {
+            age: self.dead_letter_age.0.map(|age| age.0),
+            bytes: self.dead_letter_bytes.0.map(|size| size.0),
+            discard_above_bytes: None,
         }
     }
 
@@ -255,8 +273,10 @@ impl ServeConfig {
             let longest = Period(FLUSH_INTERVAL_MAX);
             faults.push(format!("--state-flush-interval {flush} is not above zero and up to {longest}"));
         }
-        if self.retention_age.0.is_some_and(|age| age.0.is_zero()) {
-            faults.push("--retention-age must not be 0; write `none` to keep events for ever".to_owned());
+        for (flag, age) in [("--retention-age", self.retention_age), ("--dead-letter-age", self.dead_letter_age)] {
+            if age.0.is_some_and(|age| age.0.is_zero()) {
+                faults.push(format!("{flag} must not be 0; write `none` to keep all for ever"));
+            }
         }
     }
 

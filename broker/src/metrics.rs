@@ -133,6 +133,8 @@ metrics! {
     settled_events: Family<TriggerLabels, Counter> = "settled_events", None::<Unit>, "Events settled", Family::default();
     /// Dead letters stored, by Trigger.
     dead_letters: Family<TriggerLabels, Counter> = "dead_letters", None::<Unit>, "Dead letters stored", Family::default();
+    /// Dead letters that retention removed, by Broker.
+    expired_letters: Family<BrokerLabels, Counter> = "dead_letters_expired", None::<Unit>, "Dead letters removed by retention", Family::default();
     /// Dead letters that the sink did not take, by Trigger; they stay in the dead-letter log.
     sink_failures: Family<TriggerLabels, Counter> = "dead_letter_sink_failures", None::<Unit>, "Dead letters that the sink did not take", Family::default();
     /// 2xx answers with a body that is no CloudEvent, by Trigger.
@@ -144,9 +146,9 @@ metrics! {
     /// Unsettled events in the window, by Trigger.
     window_events: Family<TriggerLabels, Gauge> = "window_events", None::<Unit>, "Matched events that are not settled", Family::default();
     /// Events between a Trigger's floor and the durable end.
-    lag_events: Family<TriggerLabels, Gauge> = "lag_events", None::<Unit>, "Offsets between the cursor's floor and the end of the log", Family::default();
+    lag_events: Family<TriggerLabels, Gauge> = "lag_events", None::<Unit>, "Events that matched and are not settled, and records not looked at yet", Family::default();
     /// Bytes between a Trigger's floor and the durable end (estimated from the mean record size).
-    lag_bytes: Family<TriggerLabels, Gauge> = "lag", Some(Unit::Bytes), "Bytes between the cursor's floor and the end of the log", Family::default();
+    lag_bytes: Family<TriggerLabels, Gauge> = "lag", Some(Unit::Bytes), "Bytes of the lag, by the mean size of the records kept", Family::default();
     /// Age of the oldest undelivered event, by Trigger.
     oldest_undelivered_seconds: Family<TriggerLabels, Seconds> = "oldest_undelivered", Some(Unit::Seconds), "Age of the oldest undelivered event", Family::default();
     /// Wakes begun, by Trigger.

@@ -41,6 +41,16 @@ pub const RETENTION_AGE: &str = "reveille.dev/retention-age";
 pub const RETENTION_BYTES: &str = "reveille.dev/retention-bytes";
 /// On a Broker: above how many bytes the oldest events go even if they are not delivered, such as `20Gi`.
 pub const DISCARD_ABOVE_BYTES: &str = "reveille.dev/discard-above-bytes";
+/// On a Broker: how long dead letters are kept, ISO 8601, above zero.
+pub const DEAD_LETTER_AGE: &str = "reveille.dev/dead-letter-age";
+/// On a Broker: how many bytes of dead letters are kept, such as `1Gi`.
+pub const DEAD_LETTER_BYTES: &str = "reveille.dev/dead-letter-bytes";
+
+/// In a Trigger's `status.annotations`: the workload that is scaled to wake its subscriber, in the subscriber's
+/// namespace, as `apps/v1/Deployment/NAME`.
+pub const WAKE_TARGET: &str = "reveille.dev/wake-target";
+/// In a Trigger's `status.annotations`: why there is no [`WAKE_TARGET`], as `REASON: words`.
+pub const WAKE_TARGET_REASON: &str = "reveille.dev/wake-target-reason";
 
 /// Largest [`CONCURRENCY`]: as many connections as one subscriber could be asked to hold.
 pub const CONCURRENCY_MAX: usize = 10_000;
@@ -80,6 +90,8 @@ pub const ALL: &[Annotation] = &[
     Annotation { name: RETENTION_AGE, kind: Kind::Broker, check: |v| period(v).err() },
     Annotation { name: RETENTION_BYTES, kind: Kind::Broker, check: |v| bytes(v).err() },
     Annotation { name: DISCARD_ABOVE_BYTES, kind: Kind::Broker, check: |v| bytes(v).err() },
+    Annotation { name: DEAD_LETTER_AGE, kind: Kind::Broker, check: |v| period(v).err() },
+    Annotation { name: DEAD_LETTER_BYTES, kind: Kind::Broker, check: |v| bytes(v).err() },
 ];
 
 /// A read [`START`].
@@ -129,7 +141,7 @@ pub fn concurrency(value: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("`{}` is no whole number from 1 to {CONCURRENCY_MAX}", shown(value)))
 }
 
-/// Reads [`IDLE_PERIOD`], [`WAKE_TIMEOUT`] and [`RETENTION_AGE`].
+/// Reads [`IDLE_PERIOD`], [`WAKE_TIMEOUT`], [`RETENTION_AGE`] and [`DEAD_LETTER_AGE`].
 ///
 /// # Errors
 /// What is wrong with the value and what to write.
@@ -141,7 +153,7 @@ pub fn period(value: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads [`RETENTION_BYTES`] and [`DISCARD_ABOVE_BYTES`].
+/// Reads [`RETENTION_BYTES`], [`DISCARD_ABOVE_BYTES`] and [`DEAD_LETTER_BYTES`].
 ///
 /// # Errors
 /// What is wrong with the value and what to write.

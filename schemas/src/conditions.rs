@@ -3,6 +3,25 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The summary of both kinds.
+pub const READY: &str = "Ready";
+/// On a Broker: it has an address.
+pub const ADDRESSABLE: &str = "Addressable";
+/// On a Trigger: its Broker exists and is ready.
+pub const BROKER_READY: &str = "BrokerReady";
+/// On a Trigger: the address of its subscriber is known.
+pub const SUBSCRIBER_RESOLVED: &str = "SubscriberResolved";
+/// On both: the address of the dead letter sink is known, or none is asked for.
+pub const DEAD_LETTER_SINK_RESOLVED: &str = "DeadLetterSinkResolved";
+/// On a Trigger: the object that it waits for is ready.
+pub const DEPENDENCY_READY: &str = "DependencyReady";
+/// On a Trigger: its filters can be used.
+pub const FILTER_VALID: &str = "FilterValid";
+/// On both: everything else that is written in it can be used.
+pub const SPEC_VALID: &str = "SpecValid";
+/// On a Trigger, written by the broker: whether its subscriber sleeps.
+pub const SUBSCRIBER_AWAKE: &str = "SubscriberAwake";
+
 /// One finding about the object, such as `Ready`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

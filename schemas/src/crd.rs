@@ -1,7 +1,7 @@
 //! The CustomResourceDefinitions of both kinds, as they are installed.
 //!
 //! Made from the Rust types, plus what the types cannot say: defaults that stand in for Knative's defaulting webhook
-//! (a Broker without `spec`, a Trigger without `filter`). Pure and deterministic; `crdgen` writes the files.
+//! (a Broker without `spec` or `delivery`, a Trigger without `filter`). Pure and deterministic; `crdgen` writes the files.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::CustomResourceExt;
@@ -34,7 +34,7 @@ pub fn broker() -> Value {
 pub fn trigger() -> Value {
     let mut definition = plain(&Trigger::crd());
     if let Some(filter) = definition.pointer_mut(&format!("{ROOT}/spec/properties/filter")) {
-        set_default(filter);
+        set_default(filter, json!({}));
     }
     definition
 }
@@ -42,10 +42,14 @@ pub fn trigger() -> Value {
 /// Where the properties of the objects are described.
 const ROOT: &str = "/spec/versions/0/schema/openAPIV3Schema/properties";
 
-/// A Broker without `spec` is one with an empty `spec`.
+/// A Broker without `spec` is one with an empty `spec`, and one without `delivery` gets what Knative's installation
+/// gives: the API server fills the inner default into the outer one.
 fn default_spec(definition: &mut Value) {
     if let Some(spec) = definition.pointer_mut(&format!("{ROOT}/spec")) {
-        set_default(spec);
+        set_default(spec, json!({}));
+    }
+    if let Some(delivery) = definition.pointer_mut(&format!("{ROOT}/spec/properties/delivery")) {
+        set_default(delivery, json!({"retry": 10, "backoffPolicy": "exponential", "backoffDelay": "PT0.2S"}));
     }
     if let Some(root) = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
         && let Some(map) = root.as_object_mut()
@@ -54,9 +58,9 @@ fn default_spec(definition: &mut Value) {
     }
 }
 
-fn set_default(schema: &mut Value) {
+fn set_default(schema: &mut Value, value: Value) {
     if let Some(map) = schema.as_object_mut() {
-        map.insert("default".into(), json!({}));
+        map.insert("default".into(), value);
     }
 }
 

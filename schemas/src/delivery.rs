@@ -9,6 +9,10 @@ use crate::destination::Destination;
 /// back to the Broker's. Where neither has a block: 10 retries, exponential, PT0.2S, PT60S for each attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.timeout) || self.timeout.matches('[1-9]')", "fieldPath": ".timeout",
+     "message": "must be above zero, such as PT30S"}
+]))]
 pub struct DeliverySpec {
     /// Where an event goes, besides the Broker's own dead-letter store, once its retries are used up or its
     /// subscriber refused it.
@@ -41,7 +45,8 @@ pub struct DeliverySpec {
 }
 
 /// What an ISO 8601 duration looks like, for the API server; [`crate::duration::parse`] decides.
-pub const ISO_8601: &str = r"^P([0-9]+([.,][0-9]+)?[YMWD])*(T([0-9]+([.,][0-9]+)?[HMS])+)?$";
+pub const ISO_8601: &str =
+    r"^P(([0-9]+([.,][0-9]+)?[YMWD])+(T([0-9]+([.,][0-9]+)?[HMS])+)?|T([0-9]+([.,][0-9]+)?[HMS])+)$";
 
 /// How waits between attempts grow: `linear` (n × backoffDelay before the n-th retry) or `exponential`
 /// (2^(n−1) × backoffDelay). Without it, or without `backoffDelay`, retries follow at once.

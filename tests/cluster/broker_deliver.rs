@@ -1,7 +1,6 @@
 //! `reveille serve --kube` on a real API server: Triggers that come, change, wait and go.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use broker::clock::Clock;
 use tests::cluster::Cluster;
 use tests::harness::{Answer, Sample, Subscriber, eventually};
 
@@ -90,7 +89,7 @@ async fn a_trigger_created_anew_begins_with_its_own_creation() {
     publish(&publisher, "old").await;
     refusing.wait_for(1).await;
     // Creation is known to the second.
-    let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let second = || Clock::system().now().0 / 1_000_000;
     let published = second();
     eventually("the next second", || async { (second() > published).then_some(()) }).await;
     let file = setup.home.path("trigger.yaml");

@@ -169,6 +169,53 @@ async fn structured_mode_is_there_for_those_who_ask() {
     assert!(std::str::from_utf8(&received[0].body).unwrap().contains(data), "the data is kept byte for byte");
 }
 
+/// The ids of the events in a batch.
+fn batch_ids(body: &[u8]) -> Vec<String> {
+    let events: Vec<serde_json::Value> = serde_json::from_slice(body).unwrap_or_default();
+    events.iter().map(|event| event["id"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn batched_mode_sends_what_is_ready_together() {
+    let home = Home::new();
+    let subscriber = Subscriber::start().await;
+    let trigger = TriggerManifest::new("batched", &subscriber.url());
+    home.trigger(&trigger.annotation("reveille.dev/content-mode", "batched"));
+    let broker = start(&home).await;
+    let samples: Vec<Sample> = (0..250).map(|n| Sample::new(&format!("n-{n}"))).collect();
+    accepted(broker.publisher("default").batch(&samples).await);
+    broker.settled("batched").await;
+    let received = subscriber.received();
+    assert!(received.iter().all(|r| r.header("content-type").starts_with("application/cloudevents-batch+json")));
+    let batches: Vec<Vec<String>> = received.iter().map(|r| batch_ids(&r.body)).collect();
+    let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+    assert_eq!((sizes.iter().sum::<usize>(), sizes.iter().max()), (250, Some(&100)), "{sizes:?}");
+    let ids: BTreeSet<&String> = batches.iter().flatten().collect();
+    assert_eq!(ids.len(), 250, "each once");
+}
+
+#[tokio::test]
+async fn one_poisonous_event_of_a_batch_is_a_dead_letter_alone() {
+    let home = Home::new();
+    let subscriber = Subscriber::scripted(|received| match batch_ids(&received.body).iter().any(|id| id == "n-37") {
+        true => Answer::code(400).body("n-37 is not for me"),
+        false => Answer::code(204),
+    })
+    .await;
+    let trigger = TriggerManifest::new("batched", &subscriber.url()).delivery("retry: 0");
+    home.trigger(&trigger.annotation("reveille.dev/content-mode", "batched"));
+    let broker = start(&home).await;
+    let samples: Vec<Sample> = (0..100).map(|n| Sample::new(&format!("n-{n}"))).collect();
+    accepted(broker.publisher("default").batch(&samples).await);
+    broker.settled("batched").await;
+    assert_eq!(broker.trigger("batched").await.unwrap().dead_letters, 1);
+    let received = subscriber.received();
+    let taken = received.iter().filter(|r| r.answered == 204).flat_map(|r| batch_ids(&r.body));
+    assert_eq!(taken.collect::<BTreeSet<_>>().len(), 99);
+    let refused: Vec<usize> = received.iter().filter(|r| r.answered == 400).map(|r| batch_ids(&r.body).len()).collect();
+    assert!(refused.is_sorted_by(|a, b| a > b) && refused.last() == Some(&1), "halves: {refused:?}");
+}
+
 async fn publish_series(broker: &BrokerProcess, count: usize) {
     broker.publisher("default").series("n", count).await;
 }

@@ -67,6 +67,44 @@ async fn lag_is_seen_while_a_subscriber_is_down() {
 }
 
 #[tokio::test]
+async fn lag_is_one_number_and_what_came_before_a_trigger_was_not_delivered_to_it() {
+    let home = Home::new();
+    // Takes all but the first, which it is going to be asked about for a long time.
+    let subscriber = Subscriber::scripted(|r| Answer::code(if r.id() == "n-0" { 503 } else { 204 })).await;
+    home.trigger(
+        &TriggerManifest::new("early", &subscriber.url())
+            .delivery("retry: 9, backoffPolicy: linear, backoffDelay: PT60S"),
+    );
+    let broker = start(&home).await;
+    broker.publisher("default").series("n", 50).await;
+    let item = eventually("only the first event to be left", || async {
+        broker.trigger("early").await.filter(|item| item.retrying == 1 && item.lag.events == 1)
+    })
+    .await;
+    assert_eq!(broker.metric("reveille_lag_events").await, item.lag.events as f64);
+
+    let late = TriggerManifest::new("late", &subscriber.url()).annotation("reveille.dev/start", "latest");
+    home.trigger(&late);
+    let begun = || async { broker.metrics().await.contains("trigger=\"late\"").then_some(()) };
+    eventually("the late Trigger to begin", begun).await;
+    accepted(broker.publisher("default").binary(&Sample::new("after")).await);
+    broker.settled("late").await;
+    let states = |which: &'static str| {
+        let broker = &broker;
+        async move {
+            let path = format!("/api/v1/brokers/default/default/events/{which}");
+            let detail: schemas::admin::EventDetail = broker.admin(&path).await;
+            let states = detail.deliveries.iter().map(|one| (one.trigger.clone(), one.state.as_str()));
+            states.collect::<std::collections::BTreeMap<_, _>>()
+        }
+    };
+    let row = |early, late| [("default/early".to_owned(), early), ("default/late".to_owned(), late)].into();
+    assert_eq!(states("n-0").await, row("retrying", "filtered"));
+    assert_eq!(states("n-7").await, row("delivered", "filtered"));
+    assert_eq!(states("after").await, row("delivered", "delivered"));
+}
+
+#[tokio::test]
 async fn health_answers_and_logs_hold_no_payload() {
     let home = Home::new();
     let subscriber = Subscriber::scripted(|_| Answer::code(400).body("a secret of the subscriber")).await;

@@ -237,6 +237,7 @@ fn cursor_seeds() -> Vec<Vec<u8>> {
     let cursor = Cursor {
         incarnation: Some("e0f2b1d4-uid".into()),
         broker,
+        began: Offset(3),
         scanned: Offset(1_000_000),
         unsettled,
         retired: None,

@@ -1,6 +1,13 @@
 //! On a real Kubernetes: what needs an API server.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assertion is what a test is for")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed assertion is what a test is for"
+)]
 
+#[path = "../cluster/api_proxy.rs"]
+mod api_proxy;
 #[path = "../cluster/broker_deliver.rs"]
 mod broker_deliver;
 #[path = "../cluster/broker_outage.rs"]
@@ -9,3 +16,5 @@ mod broker_outage;
 mod broker_setup;
 #[path = "../cluster/control_plane.rs"]
 mod control_plane;
+#[path = "../cluster/killed.rs"]
+mod killed;

@@ -1,26 +1,56 @@
-//! reveille-controller: will reconcile Broker and Trigger objects on Kubernetes.
-//!
-//! It arrives with the Kubernetes work. Until then it says so and fails, so that nobody mistakes a running process
-//! for a working one. `reveille serve --manifests DIR` needs no controller.
+//! `reveille-controller`: reads the command line, starts logging and the runtime, runs the controller.
+
+mod config;
+mod controller;
+mod error;
+mod events;
+mod health;
+mod lease;
+mod metrics;
+mod plan;
+mod queue;
+mod reconcile;
+mod resolve;
+mod run;
+mod status;
+mod telemetry;
+mod validate;
+mod watch;
+mod world;
 
 use std::process::ExitCode;
 
-const HELP: &str = "reveille-controller reconciles Broker and Trigger objects on Kubernetes.
-
-It is not written yet: it arrives with the Kubernetes support. Until then run the broker by itself:
-
-    reveille serve --manifests DIR
-
-Usage: reveille-controller --help";
+use clap::Parser;
 
 fn main() -> ExitCode {
-    if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
-        println!("{HELP}");
-        return ExitCode::SUCCESS;
+    let config = config::Config::parse().completed();
+    if config.print_config {
+        return report(serde_saphyr::to_string(&config).map(|yaml| print!("{yaml}")).map_err(Into::into));
     }
-    eprintln!(
-        "reveille-controller is not written yet (it arrives with the Kubernetes support); run `reveille serve \
-         --manifests DIR` instead, which needs no controller"
-    );
-    ExitCode::FAILURE
+    let times = match config.times() {
+        Ok(times) => times,
+        Err(faults) => {
+            eprintln!("error: {faults}");
+            return ExitCode::from(2);
+        }
+    };
+    report(start(config, times))
+}
+
+fn start(config: config::Config, times: config::Times) -> anyhow::Result<()> {
+    telemetry::init(config.log_format, &config.log_level)?;
+    // An error means that a provider is installed already, which is what was wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run::run(config, times))
+}
+
+fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -157,7 +157,7 @@ struct Facts<'a> {
 
 /// Where an event stands at a Trigger. Pure.
 fn state_of(trigger: &TriggerEntry, record: &Record, facts: &Facts<'_>) -> DeliveryState {
-    if !trigger.filter.matches(&record.event) || begins_after(trigger.start, record) {
+    if !trigger.filter.matches(&record.event) || begins_after(trigger.start, record, facts) {
         return DeliveryState::Filtered;
     }
     if facts.dead {
@@ -199,11 +199,16 @@ fn settled(offset: Offset, facts: &Facts<'_>) -> bool {
     }
 }
 
-/// Whether the Trigger began after the event. `Latest` and `Resume` leave no trace of where they began.
-fn begins_after(start: StartPosition, record: &Record) -> bool {
-    match start {
-        StartPosition::At(moment) => record.appended < moment,
-        StartPosition::Offset(offset) => record.offset < offset,
-        StartPosition::Earliest | StartPosition::Latest | StartPosition::Resume(_) => false,
+/// Whether the Trigger began after the event. Where it began is kept with its cursor; its start position alone would
+/// not tell (`latest`), and may have been changed since.
+fn begins_after(start: StartPosition, record: &Record, facts: &Facts<'_>) -> bool {
+    let began = facts.status.map(|status| status.began).or_else(|| facts.cursor.map(|cursor| cursor.began));
+    match (began, start) {
+        (Some(began), _) if began > Offset(0) => record.offset < began,
+        (_, StartPosition::At(moment)) => record.appended < moment,
+        (_, StartPosition::Offset(offset)) => record.offset < offset,
+        // A worker that has not begun yet is going to begin at the end.
+        (None, StartPosition::Latest) => true,
+        (_, StartPosition::Earliest | StartPosition::Latest | StartPosition::Resume(_)) => false,
     }
 }

@@ -137,16 +137,12 @@ fn state_of(status: Option<&TriggerStatus>) -> TriggerState {
     }
 }
 
-/// What a Trigger has before it: what matched and is not settled, and what was not looked at yet.
 fn lag(status: Option<&TriggerStatus>, bounds: Bounds, now: UnixMicros) -> Lag {
     let Some(status) = status else { return Lag { events: 0, bytes: 0, oldest_seconds: 0.0 } };
-    let unread = bounds.next.0.saturating_sub(status.scanned.0);
-    let events = status.unsettled.saturating_add(unread);
-    let kept = bounds.next.0.saturating_sub(bounds.first.0);
-    let bytes = u128::from(events) * u128::from(bounds.bytes) / u128::from(kept.max(1));
+    let lag = status.lag(&bounds);
     Lag {
-        events,
-        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        events: lag.events,
+        bytes: lag.bytes,
         oldest_seconds: status.oldest_unsettled.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()),
     }
 }
@@ -168,8 +164,10 @@ mod tests {
     fn status(scanned: u64, unsettled: u64, wake: Option<WakeState>, failing: bool) -> TriggerStatus {
         TriggerStatus {
             broker: BrokerKey::parse("ns", "b").unwrap(),
+            began: Offset(0),
             scanned: Offset(scanned),
             floor: Offset(0),
+            letters_floor: None,
             unsettled,
             retrying: 0,
             in_flight: 0,

@@ -119,7 +119,12 @@ mod tests {
     fn only_differences_are_opened_and_closed() {
         let mut table = Table::default();
         for name in ["kept", "new"] {
-            let entry = BrokerEntry { key: key(name), retention: Retention::default(), triggers: Default::default() };
+            let entry = BrokerEntry {
+                key: key(name),
+                retention: Retention::default(),
+                dead_letters: Retention::default(),
+                triggers: Default::default(),
+            };
             table.brokers.insert(key(name), Arc::new(entry));
         }
         let open = [key("kept"), key("gone")].into_iter().collect();
@@ -143,7 +148,12 @@ mod tests {
         };
         keeper.apply(&Arc::new(Table { knowledge: Knowledge::Nothing, ..Table::default() })).await;
         assert!(logs.is_incomplete() && readiness.until_triggers_loaded().now_or_never().is_none());
-        let entry = BrokerEntry { key: key("b"), retention: Retention::default(), triggers: Default::default() };
+        let entry = BrokerEntry {
+            key: key("b"),
+            retention: Retention::default(),
+            dead_letters: Retention::default(),
+            triggers: Default::default(),
+        };
         let brokers = [(key("b"), Arc::new(entry))].into();
         keeper.apply(&Arc::new(Table { brokers, knowledge: Knowledge::Provisional, ..Table::default() })).await;
         assert!(!logs.is_incomplete() && logs.get("default", "b").is_some());

@@ -163,7 +163,7 @@ impl Base {
     async fn manifests(&self, config: &ServeConfig, directory: PathBuf) -> anyhow::Result<Source> {
         let (manifests, source, service) = Manifests::start(ManifestConfig {
             directory,
-            defaults: Defaults { retention: config.retention(), concurrency: config.concurrency },
+            defaults: defaults(config),
             clock: self.clock.clone(),
             store: self.state.clone(),
             metrics: self.metrics.clone(),
@@ -177,7 +177,7 @@ impl Base {
         let readiness = self.readiness.clone();
         let (kube, source, service) = KubeService::start(KubeConfig {
             default_class: config.default_class,
-            defaults: Defaults { retention: config.retention(), concurrency: config.concurrency },
+            defaults: defaults(config),
             clock: self.clock.clone(),
             store: self.state.clone(),
             metrics: self.metrics.clone(),
@@ -221,6 +221,14 @@ impl Base {
             lag: Arc::new(LagReporter::new(metrics, board, logs, self.clock.clone())),
             telemetry,
         }
+    }
+}
+
+fn defaults(config: &ServeConfig) -> Defaults {
+    Defaults {
+        retention: config.retention(),
+        dead_letters: config.dead_letter_retention(),
+        concurrency: config.concurrency,
     }
 }
 

@@ -63,6 +63,7 @@ fn single_faults() {
         ("--manifests m --max-request-bytes 1GiB --max-in-flight-bytes 2GiB", "--max-request-bytes 1GiB is more"),
         ("--manifests m --retention-bytes 2GiB --discard-above-bytes 1GiB", "--discard-above-bytes 1GiB is less"),
         ("--manifests m --retention-age 0s", "--retention-age must not be 0"),
+        ("--manifests m --dead-letter-age 0s", "--dead-letter-age must not be 0"),
         ("--manifests m --max-connections 0", "--max-connections must not be 0"),
     ] {
         let listed = faults(args);
@@ -93,7 +94,13 @@ fn every_option_has_an_environment_twin() {
 #[test]
 fn the_printed_configuration_has_every_option_and_units() {
     let text = parse("--manifests m --retention-bytes 1GiB").unwrap().to_yaml().unwrap();
-    for line in ["ingress-addr: 0.0.0.0:8080", "retention-bytes: 1GiB", "retention-age: PT168H", "log-format: text"] {
+    for line in [
+        "ingress-addr: 0.0.0.0:8080",
+        "retention-bytes: 1GiB",
+        "retention-age: PT168H",
+        "dead-letter-age: PT720H",
+        "log-format: text",
+    ] {
         assert!(text.lines().any(|l| l.replace(['"', '\''], "") == line), "{line} in\n{text}");
     }
 }

@@ -145,7 +145,7 @@ impl Shared {
 
     fn request(&self, attempt: &Attempt, destination: &Destination) -> Request {
         let event = &attempt.event;
-        let (mut headers, body) = encoded(event, attempt.content_mode);
+        let (mut headers, body) = encoded(event, &attempt.rest, attempt.content_mode);
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("reveille/", env!("CARGO_PKG_VERSION"))));
         if let Ok(namespace) = HeaderValue::from_str(attempt.namespace.as_str()) {
             headers.insert(KN_NAMESPACE, namespace);
@@ -156,7 +156,10 @@ impl Shared {
         if let Some(authorization) = &destination.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let parent = event.attribute("traceparent").and_then(|parent| self.spans.next(parent.value));
+        // A batch belongs to no one trace; the attributes of its events tell theirs.
+        let traced = Some(event).filter(|_| attempt.rest.is_empty());
+        let traced_parent = traced.and_then(|event| event.attribute("traceparent"));
+        let parent = traced_parent.and_then(|parent| self.spans.next(parent.value));
         if let Some(Ok(parent)) = parent.map(HeaderValue::try_from) {
             headers.insert(TRACEPARENT, parent);
             let state = event.attribute("tracestate").map(|state| HeaderValue::from_str(state.value));
@@ -217,14 +220,14 @@ impl Shared {
     }
 }
 
-/// Headers and body of the event, without the attribute that is the broker's own.
-fn encoded(event: &Event, mode: ContentMode) -> (HeaderMap, Bytes) {
+/// Headers and body of the event (in batched mode, of all), without the attribute that is the broker's own.
+fn encoded(event: &Event, rest: &[Event], mode: ContentMode) -> (HeaderMap, Bytes) {
     let json = |body: Bytes, media_type: &'static str| {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         (headers, body)
     };
-    let without_ttl = || match event.attribute(HOPS_ATTRIBUTE) {
+    let without_ttl = |event: &Event| match event.attribute(HOPS_ATTRIBUTE) {
         Some(_) => event.with_attributes(&[], &[HOPS_ATTRIBUTE]),
         None => event.clone(),
     };
@@ -234,8 +237,11 @@ fn encoded(event: &Event, mode: ContentMode) -> (HeaderMap, Bytes) {
             headers.remove(TTL_HEADER);
             (headers, body)
         }
-        ContentMode::Structured => json(encode_structured(&without_ttl()), STRUCTURED_JSON),
-        ContentMode::Batched => json(encode_batch(&[without_ttl()]), BATCH_JSON),
+        ContentMode::Structured => json(encode_structured(&without_ttl(event)), STRUCTURED_JSON),
+        ContentMode::Batched => {
+            let events: Vec<Event> = std::iter::once(event).chain(rest).map(without_ttl).collect();
+            json(encode_batch(&events), BATCH_JSON)
+        }
     }
 }
 

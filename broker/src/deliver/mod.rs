@@ -1,4 +1,4 @@
-//! One attempt at delivering one event over HTTP, and what came of it.
+//! One attempt at delivering an event, or a batch of them, over HTTP, and what came of it.
 //!
 //! [`Transport`] is the seam; [`http`] is the real one. [`outcome`] holds the one table from status and transport
 //! error to what happens next. *Not here*: when to try again, order, dead letters ([`crate::dispatch`]).
@@ -29,6 +29,8 @@ pub struct Attempt {
     pub target: Arc<Target>,
     /// What, as stored; the transport leaves `knativebrokerttl` out.
     pub event: Event,
+    /// Further events of the same request, in order; only [`ContentMode::Batched`] takes any.
+    pub rest: Vec<Event>,
     /// Namespace of the Trigger, for `Kn-Namespace`.
     pub namespace: Name,
     /// How it is put into HTTP.
@@ -72,7 +74,7 @@ pub struct Failure {
     pub unreachable: bool,
 }
 
-/// Sends one event once.
+/// Sends one event, or one batch, once.
 ///
 /// # Guarantees
 /// - Resolves within the attempt's timeout, and reads a bounded part of the answer.

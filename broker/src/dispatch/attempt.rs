@@ -1,21 +1,22 @@
-//! One attempt from beginning to end: read the event if it is not in memory, deliver it, and make durable whatever
-//! has to be before the event may be settled (a reply, a dead letter). Every attempt carries one event, in batched
-//! content mode too: the transport makes a batch of one of it.
+//! One attempt from beginning to end: read the events that are not in memory, deliver them, and make durable whatever
+//! has to be before an event may be settled (a reply, a dead letter). An attempt is one request. It carries one event,
+//! or several in batched content mode.
 //!
-//! *Inputs*: a [`Job`]. *Outputs*: a [`Done`], which the worker applies to its window. *Invariants*: `Settled`
-//! comes only after the reply's ticket, `DeadLettered` only after the letter's. *Not here*: when to attempt, the
-//! window, retries ([`super::retry`] decides, the worker schedules).
+//! *Inputs*: a [`Job`] for each event. *Outputs*: a [`Done`] for each, which the worker applies to its window.
+//! *Invariants*: `Settled` comes only after the reply's ticket, `DeadLettered` only after the letter's. *Not here*:
+//! when to attempt, the window, retries ([`super::retry`] decides, the worker schedules).
+
+mod sink;
+mod subscriber;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::awake::AwakePass;
 use super::budget::Kept;
-use super::retry::{self, Next};
 use crate::clock::Clock;
 use crate::dead_letter::{DeadLetter, Reason};
 use crate::deliver::{Attempt, Failure, Outcome, Transport};
@@ -86,7 +87,7 @@ pub(super) enum Load {
     Letter(Offset),
 }
 
-/// One attempt to be made.
+/// One event of an attempt to be made.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) offset: Offset,
@@ -104,11 +105,13 @@ pub(super) struct Job {
     pub(super) jitter: f64,
 }
 
-/// What became of an attempt.
+/// What became of an attempt for one of its events.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) offset: Offset,
     pub(super) to_sink: bool,
+    /// Events that the request carried.
+    pub(super) company: usize,
     /// Attempts made before this one.
     pub(super) attempts: u32,
     pub(super) number: u64,
@@ -120,7 +123,7 @@ pub(super) struct Done {
 }
 
 /// The HTTP part of an attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tried {
     pub(super) took: Duration,
     pub(super) code: Option<u16>,
@@ -133,7 +136,7 @@ pub(super) struct Tried {
 }
 
 /// How an attempt ended for its event.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum End {
     /// Delivered, and the reply, if any, is stored.
     Settled {
@@ -143,6 +146,9 @@ pub(super) enum End {
     },
     /// To be tried again.
     Retry { wait: Duration },
+    /// The batch was refused: to be sent at once with so many others at the most. No attempt is used, for nobody
+    /// knows yet which event is at fault.
+    Apart { most: usize },
     /// A stored dead letter, at this offset of the dead-letter log.
     DeadLettered { letter: Offset },
     /// The sink did not take it either; it stays in the dead-letter log.
@@ -160,6 +166,7 @@ impl Done {
         Self {
             offset: job.offset,
             to_sink: matches!(job.load, Load::Letter(_)),
+            company: 1,
             attempts: job.attempts,
             number: job.number,
             generation: job.pass.generation,
@@ -169,25 +176,33 @@ impl Done {
     }
 }
 
-/// Makes the attempt.
-pub(super) async fn run(means: Arc<Means>, job: Job) -> Done {
+/// Makes the attempt: one request with the events of all jobs, which are of one Trigger.
+pub(super) async fn run(means: Arc<Means>, mut jobs: Vec<Job>) -> Vec<Done> {
+    let Some(first) = jobs.first() else { return Vec::new() };
     let span = tracing::debug_span!(
         "attempt",
         broker = %means.logs.key,
         trigger = %means.key,
-        offset = %job.offset,
-        attempt = job.attempts.saturating_add(1),
+        offset = %first.offset,
+        attempt = first.attempts.saturating_add(1),
+        events = jobs.len(),
         event_id = tracing::field::Empty,
         event_source = tracing::field::Empty,
     );
     async move {
-        let done = match job.load {
-            Load::Letter(letter) => to_sink(&means, job, letter).await,
-            Load::Kept(_) | Load::Stored => to_subscriber(&means, job).await,
+        let letter = jobs.first().and_then(|job| match job.load {
+            Load::Letter(letter) => Some(letter),
+            Load::Kept(_) | Load::Stored => None,
+        });
+        let done = match letter {
+            // A dead letter always goes alone.
+            Some(letter) => vec![sink::run(&means, jobs.swap_remove(0), letter).await],
+            None => subscriber::run(&means, jobs).await,
         };
-        let tried = done.tried.as_ref();
+        let first = done.first();
+        let tried = first.and_then(|done| done.tried.as_ref());
         tracing::debug!(
-            outcome = ?done.end,
+            outcome = ?first.map(|done| &done.end),
             elapsed_ms = tried.map(|tried| u64::try_from(tried.took.as_millis()).unwrap_or(u64::MAX)),
             error = tried.and_then(|tried| tried.error.as_deref()),
             "attempt ended"
@@ -234,11 +249,17 @@ fn note_event(event: &Event) {
     }
 }
 
-async fn send(means: &Means, job: &Job, target: Arc<Target>, event: Event, to_sink: bool) -> (Outcome, Tried) {
-    let entry = &job.settings.entry;
+async fn send(
+    means: &Means,
+    entry: &TriggerEntry,
+    target: Arc<Target>,
+    (event, rest): (Event, Vec<Event>),
+    to_sink: bool,
+) -> (Outcome, Tried) {
     let attempt = Attempt {
         target,
         event,
+        rest,
         namespace: means.key.namespace.clone(),
         content_mode: entry.content_mode,
         timeout: entry.delivery.timeout,
@@ -259,93 +280,6 @@ async fn send(means: &Means, job: &Job, target: Arc<Target>, event: Event, to_si
         odd_body,
     };
     (outcome, tried)
-}
-
-async fn to_subscriber(means: &Means, mut job: Job) -> Done {
-    let read;
-    // The permit lives until the attempt is over.
-    let _kept;
-    let event = match std::mem::replace(&mut job.load, Load::Stored) {
-        Load::Kept(kept) => {
-            _kept = kept;
-            &_kept.event
-        }
-        Load::Stored | Load::Letter(_) => match read_one(&*means.logs.events, job.offset).await {
-            Ok(event) => {
-                read = event;
-                &read
-            }
-            Err(unread) => return Done::of(&job, None, unread.into()),
-        },
-    };
-    note_event(event);
-    let Some(target) = job.settings.subscriber.clone() else {
-        let why = job.settings.subscriber_waits().unwrap_or_default();
-        return Done::of(&job, None, End::Deferred { why });
-    };
-    let (outcome, mut tried) = send(means, &job, target, event.clone(), false).await;
-    // No answer although there was time for one: it died, or a connection was left over from its former life.
-    let cut_off = |failure: &Failure| {
-        failure.unreachable || (failure.code.is_none() && tried.took < job.settings.entry.delivery.timeout)
-    };
-    if let Outcome::Retryable(failure) = &outcome
-        && job.settings.entry.exec.is_some()
-        && job.strikes < STRIKES_MAX
-        && cut_off(failure)
-    {
-        return Done::of(&job, Some(tried), End::Nobody);
-    }
-    let attempts = job.attempts.saturating_add(1);
-    let policy = &job.settings.entry.delivery;
-    let mut next = retry::decide(outcome, attempts, policy, job.jitter);
-    if let Next::SettleAfterReply(reply) = next {
-        match store_reply(means, &job, event, &reply, tried.code).await {
-            Ok(end) => return Done::of(&job, Some(tried), end),
-            Err(failure) => {
-                // As if the subscriber had never seen it: the whole delivery is retried.
-                tried.delivered = false;
-                tried.retryable = true;
-                tried.error = Some(failure.error.clone());
-                next = retry::decide(Outcome::Retryable(failure), attempts, policy, job.jitter);
-            }
-        }
-    }
-    let end = match next {
-        Next::Settle | Next::SettleAfterReply(_) => End::Settled { replied: false, hop_limit: false },
-        Next::Retry { wait } => End::Retry { wait },
-        Next::DeadLetter { reason, failure } => give_up(means, &job, event, reason, &failure).await,
-    };
-    Done::of(&job, Some(tried), end)
-}
-
-/// Makes a reply durable; only then may the event that it answers be settled.
-async fn store_reply(
-    means: &Means,
-    job: &Job,
-    original: &Event,
-    reply: &Event,
-    code: Option<u16>,
-) -> Result<End, Failure> {
-    let refused = |error: String| Failure {
-        code: None,
-        error: format!("the reply could not be stored: {error}"),
-        body: Bytes::new(),
-        retry_after: None,
-        unreachable: false,
-    };
-    if let Some(reply) = retry::with_hops(reply, original) {
-        means.logs.events.append(vec![reply]).await.map_err(|error| refused(error.to_string()))?;
-        return Ok(End::Settled { replied: true, hop_limit: false });
-    }
-    tracing::warn!(
-        broker = %means.logs.key, trigger = %means.key, offset = %job.offset, event_id = reply.id(),
-        "a reply has no hops left: do its subscribers answer each other? it is kept as a dead letter"
-    );
-    let failure = Failure { code, ..refused("it has no hops left (knativebrokerttl)".to_owned()) };
-    match give_up(means, job, reply, Reason::HopLimit, &failure).await {
-        End::Deferred { why } => Err(refused(why)),
-        _ => Ok(End::Settled { replied: false, hop_limit: true }),
-    }
 }
 
 /// Makes a dead letter durable; only then may its event be settled.
@@ -370,28 +304,4 @@ async fn give_up(means: &Means, job: &Job, event: &Event, reason: Reason, failur
         Err(error) => error.to_string(),
     };
     End::Deferred { why: format!("the dead letter could not be stored: {why}") }
-}
-
-async fn to_sink(means: &Means, job: Job, letter: Offset) -> Done {
-    let Some(sink) = job.settings.sink.clone() else {
-        // The sink was taken away while the letter waited; the dead-letter log has it.
-        return Done::of(&job, None, End::SinkGaveUp);
-    };
-    let stored = match read_one(&*means.logs.dead_letters, letter).await {
-        Ok(stored) => stored,
-        Err(unread) => return Done::of(&job, None, unread.into()),
-    };
-    let letter = match DeadLetter::from_event(&stored) {
-        Ok(letter) => letter,
-        Err(error) => return Done::of(&job, None, End::Missing { why: error.to_string() }),
-    };
-    note_event(&letter.event);
-    let (outcome, tried) = send(means, &job, sink, letter.for_sink(), true).await;
-    let attempts = job.attempts.saturating_add(1);
-    let end = match retry::decide(outcome, attempts, &job.settings.entry.delivery, job.jitter) {
-        Next::Settle | Next::SettleAfterReply(_) => End::Settled { replied: false, hop_limit: false },
-        Next::Retry { wait } => End::Retry { wait },
-        Next::DeadLetter { .. } => End::SinkGaveUp,
-    };
-    Done::of(&job, Some(tried), end)
 }

@@ -52,6 +52,14 @@ pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Wait before an event is tried again whose dead letter, or whose record, could not be stored or read.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(5);
 
+/// Events in one request of a batched Trigger. The gain of a batch is nearly all there at 100 (a request costs as much
+/// as some tens of events), and a subscriber still answers in time.
+pub(super) const BATCH_EVENTS_MAX: usize = 100;
+
+/// Bytes of events in one request of a batched Trigger, one event excepted that is larger: what servers commonly take
+/// as a body.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
+
 /// Waits that double from [`PAUSE_FIRST`] to [`PAUSE_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Pause(Option<Duration>);

@@ -51,11 +51,30 @@ pub fn decide(outcome: Outcome, attempts: u32, policy: &DeliveryPolicy, jitter: 
     }
 }
 
+/// How many events the next request may carry at the most that carries one of a batch of `company` events, all of which
+/// would have to be given up; `None` when it has to be given up indeed. See [`super::attempt`] on batches.
+pub fn apart(reason: Reason, company: usize) -> Option<usize> {
+    match reason {
+        _ if company <= 1 => None,
+        // One of them may be at fault: halves find it in few requests.
+        Reason::Refused => Some(company / 2),
+        // Its last attempt has to be its own.
+        Reason::RetriesExhausted => Some(1),
+        Reason::BadAddress | Reason::HopLimit | Reason::Unreadable => None,
+    }
+}
+
+/// The hops that an event has left.
+#[must_use]
+pub fn hops(event: &Event) -> i64 {
+    let stored = event.attribute(HOPS_ATTRIBUTE).and_then(|attribute| attribute.value.parse::<i64>().ok());
+    stored.unwrap_or(HOPS_DEFAULT)
+}
+
 /// The reply as it is stored: with one hop less than the event that it answers. `None` when there is none left.
 #[must_use]
 pub fn with_hops(reply: &Event, original: &Event) -> Option<Event> {
-    let stored = original.attribute(HOPS_ATTRIBUTE).and_then(|attribute| attribute.value.parse::<i64>().ok());
-    let left = stored.unwrap_or(HOPS_DEFAULT).saturating_sub(1);
+    let left = hops(original).saturating_sub(1);
     if left <= 0 {
         return None;
     }
@@ -118,6 +137,21 @@ mod tests {
             (Outcome::Refused(failure(None)), 1, given_up(Reason::BadAddress, None)),
         ] {
             assert_eq!(decide(outcome.clone(), attempts, &policy, 0.0), expected, "{outcome:?} {attempts}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_given_up_for_its_company() {
+        for (reason, company, expected) in [
+            (Reason::Refused, 1, None),
+            (Reason::Refused, 2, Some(1)),
+            (Reason::Refused, 3, Some(1)),
+            (Reason::Refused, 100, Some(50)),
+            (Reason::RetriesExhausted, 1, None),
+            (Reason::RetriesExhausted, 100, Some(1)),
+            (Reason::BadAddress, 100, None),
+        ] {
+            assert_eq!(apart(reason, company), expected, "{reason:?} of {company}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::UnixMicros;
-use crate::log::Offset;
+use crate::log::{Bounds, Offset};
 use crate::names::{BrokerKey, TriggerKey};
 use crate::wake::WakeState;
 
@@ -34,10 +34,14 @@ pub struct AttemptRecord {
 pub struct TriggerStatus {
     /// Its Broker.
     pub broker: BrokerKey,
+    /// Where it began: what lies below was never for it. 0 where that is not known.
+    pub began: Offset,
     /// Everything below is matched.
     pub scanned: Offset,
     /// The lowest unsettled offset; nothing at or above it may be trimmed.
     pub floor: Offset,
+    /// The lowest of its dead letters, in the dead-letter log, that its dead letter sink has still to get.
+    pub letters_floor: Option<Offset>,
     /// Matched and not settled, those that wait for a retry included.
     pub unsettled: u64,
     /// Of those, waiting for a retry.
@@ -54,6 +58,29 @@ pub struct TriggerStatus {
     pub last_error: Option<String>,
     /// Append time of the oldest unsettled event.
     pub oldest_unsettled: Option<UnixMicros>,
+}
+
+/// How much a Trigger has before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lag {
+    /// Events that matched and are not settled (those that wait for a retry or a dead letter sink included), and all
+    /// kept records that the Trigger has not looked at yet.
+    pub events: u64,
+    /// Their bytes, estimated from the mean size of the records kept.
+    pub bytes: u64,
+}
+
+impl TriggerStatus {
+    /// The one definition of lag, for the API and the metrics. `log` is of the Trigger's Broker.
+    #[must_use]
+    pub fn lag(&self, log: &Bounds) -> Lag {
+        let unread = log.next.0.saturating_sub(self.scanned.max(log.first).0);
+        let events = self.unsettled.saturating_add(unread);
+        let kept = log.next.0.saturating_sub(log.first.0);
+        // What a log keeps is more than what waits, unless it was trimmed under its hard limit.
+        let bytes = (u128::from(log.bytes) * u128::from(events.min(kept))).checked_div(u128::from(kept)).unwrap_or(0);
+        Lag { events, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) }
+    }
 }
 
 /// Shared by the workers (which write their own entry) and readers (which copy).
@@ -120,5 +147,42 @@ impl StatusBoard {
             let kept = board.attempts.get(key);
             kept.map_or_else(Vec::new, |kept| kept.iter().filter(|a| a.offset == offset).cloned().collect())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_what_waits_and_what_was_not_looked_at() {
+        let bounds =
+            |first, next, bytes| Bounds { first: Offset(first), next: Offset(next), bytes, ..Bounds::default() };
+        for (row, scanned, unsettled, bounds, (events, bytes)) in [
+            ("empty log", 0, 0, bounds(0, 0, 0), (0, 0)),
+            ("caught up", 100, 0, bounds(0, 100, 5000), (0, 0)),
+            ("half behind", 50, 0, bounds(0, 100, 5000), (50, 2500)),
+            ("one old event retries, the rest is done", 100, 1, bounds(0, 100, 5000), (1, 50)),
+            ("both", 90, 2, bounds(0, 100, 5000), (12, 600)),
+            ("trimmed past the position", 10, 3, bounds(60, 100, 4000), (43, 4000)),
+            ("position ahead of the log", 101, 0, bounds(0, 100, 5000), (0, 0)),
+        ] {
+            let status = TriggerStatus {
+                broker: "ns/b".parse().unwrap(),
+                began: Offset(0),
+                scanned: Offset(scanned),
+                floor: Offset(0),
+                letters_floor: None,
+                unsettled,
+                retrying: 0,
+                in_flight: 0,
+                dead_letters: 0,
+                wake: None,
+                failing: false,
+                last_error: None,
+                oldest_unsettled: None,
+            };
+            assert_eq!(status.lag(&bounds), Lag { events, bytes }, "{row}");
+        }
     }
 }

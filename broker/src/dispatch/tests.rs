@@ -1,5 +1,6 @@
 //! Dispatch as a whole, on a log and a store in memory, with a scripted subscriber and paused time.
 
+mod batches;
 mod delivery;
 mod faults;
 mod lag;

@@ -8,9 +8,12 @@
 //!                                  └── waiting ◀───┘        turn_to_sink: leaves its lane, ready for the sink
 //! ```
 //! *Invariants*: an offset below [`Window::scanned`] that has no entry is settled or did not match; of a lane only
-//! the lowest offset is ever ready, waiting or under way; the cursor lists every entry that was tried, and stops
+//! the lowest offset is ever ready or waiting, and under way only with those directly behind it, in one request; what
+//! came of a group is applied from its last event to its first, so that none overtakes; the cursor lists every entry that was tried, and stops
 //! its `scanned` below the first one that was not, so that it stays small and nothing is missed after a restart.
 //! *Not here*: limits on what is admitted ([`super::worker`] asks [`Window::len`]), time, I/O.
+
+mod group;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,9 +25,12 @@ use crate::log::Offset;
 use crate::names::BrokerKey;
 use crate::state::{Cursor, Phase, Unsettled};
 
+pub(super) use self::group::GroupMax;
+
 /// `B` is what is kept in memory of an event; an entry without it has to be read from the log again.
 #[derive(Debug)]
 pub(super) struct Window<B> {
+    began: Offset,
     scanned: Offset,
     entries: BTreeMap<Offset, Entry<B>>,
     ready: VecDeque<Offset>,
@@ -47,6 +53,10 @@ struct Entry<B> {
     /// When `due` is, on the clock that timers use.
     due_at: Option<Instant>,
     letter: Option<Offset>,
+    /// Of the event, whether it is in memory or not.
+    bytes: usize,
+    /// Events that a request with this one may carry at the most.
+    company_max: usize,
     body: Option<B>,
 }
 
@@ -74,6 +84,8 @@ pub(super) struct Restored {
     pub(super) lane: Option<u64>,
     /// Append time.
     pub(super) appended: UnixMicros,
+    /// Size of the event in bytes.
+    pub(super) bytes: usize,
     /// When the next attempt is due; `None` for at once.
     pub(super) due_at: Option<Instant>,
     /// Its dead letter, where it waits for the sink.
@@ -81,9 +93,15 @@ pub(super) struct Restored {
 }
 
 impl<B> Window<B> {
-    /// An empty window that begins at `scanned`.
+    /// An empty window of a Trigger that begins at `scanned`.
     pub(super) fn new(scanned: Offset) -> Self {
+        Self::resumed(scanned, scanned)
+    }
+
+    /// An empty window at `scanned`, of a Trigger that began at `began`.
+    pub(super) fn resumed(began: Offset, scanned: Offset) -> Self {
         Self {
+            began,
             scanned,
             entries: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -92,6 +110,11 @@ impl<B> Window<B> {
             lanes: HashMap::new(),
             tried: scanned,
         }
+    }
+
+    /// Where the Trigger began.
+    pub(super) fn began(&self) -> Offset {
+        self.began
     }
 
     /// Everything below is matched.
@@ -129,13 +152,25 @@ impl<B> Window<B> {
         self.entries.values().next().and_then(|entry| entry.appended)
     }
 
+    /// The lowest dead letter that waits for the sink.
+    pub(super) fn letters_floor(&self) -> Option<Offset> {
+        self.entries.values().filter_map(|entry| entry.letter).min()
+    }
+
     /// Notes that everything below `offset` was matched, and what matched was admitted.
     pub(super) fn scan_to(&mut self, offset: Offset) {
         self.scanned = self.scanned.max(offset);
     }
 
     /// Takes in the next event that matched. One that lies below what was scanned is there already.
-    pub(super) fn admit(&mut self, offset: Offset, appended: UnixMicros, lane: Option<u64>, body: Option<B>) {
+    pub(super) fn admit(
+        &mut self,
+        offset: Offset,
+        appended: UnixMicros,
+        bytes: usize,
+        lane: Option<u64>,
+        body: Option<B>,
+    ) {
         if offset < self.scanned {
             return;
         }
@@ -149,6 +184,8 @@ impl<B> Window<B> {
             due: UnixMicros(0),
             due_at: None,
             letter: None,
+            bytes,
+            company_max: usize::MAX,
             body,
         };
         self.insert(offset, entry);
@@ -156,7 +193,7 @@ impl<B> Window<B> {
 
     /// Takes in an entry of a saved cursor; lowest offset first.
     pub(super) fn restore(&mut self, restored: Restored) {
-        let Restored { unsettled, lane, appended, due_at, letter } = restored;
+        let Restored { unsettled, lane, appended, bytes, due_at, letter } = restored;
         let entry = Entry {
             attempts: unsettled.attempts,
             strikes: 0,
@@ -166,6 +203,8 @@ impl<B> Window<B> {
             due: unsettled.due,
             due_at,
             letter,
+            bytes,
+            company_max: usize::MAX,
             body: None,
         };
         self.insert(unsettled.offset, entry);
@@ -223,6 +262,7 @@ impl<B> Window<B> {
 
     fn taken(&mut self, offset: Offset) -> Option<Taken<B>> {
         let entry = self.entries.get_mut(&offset)?;
+        entry.due_at = None;
         Some(Taken {
             offset,
             attempts: entry.attempts,
@@ -236,7 +276,7 @@ impl<B> Window<B> {
     pub(super) fn settle(&mut self, offset: Offset) {
         self.tried = self.tried.max(offset.next());
         if let Some(entry) = self.entries.remove(&offset) {
-            self.leave_lane(entry.lane);
+            self.leave_lane(entry.lane, offset);
         }
     }
 
@@ -249,7 +289,7 @@ impl<B> Window<B> {
             entry.due = due;
             entry.due_at = Some(at);
         }
-        self.activate(offset);
+        self.resume(offset);
     }
 
     /// An event that was taken could not be attempted; it is tried again at `at`, and no attempt is used.
@@ -257,7 +297,7 @@ impl<B> Window<B> {
         if let Some(entry) = self.entries.get_mut(&offset) {
             entry.due_at = Some(at);
         }
-        self.activate(offset);
+        self.resume(offset);
     }
 
     /// An event that was taken found nobody: ready again, and no attempt is used.
@@ -265,7 +305,16 @@ impl<B> Window<B> {
         if let Some(entry) = self.entries.get_mut(&offset) {
             entry.strikes = entry.strikes.saturating_add(1);
         }
-        self.activate(offset);
+        self.resume(offset);
+    }
+
+    /// An event that was taken goes on; one that came along behind another in its lane is blocked again.
+    fn resume(&mut self, offset: Offset) {
+        let lane = self.entries.get(&offset).and_then(|entry| entry.lane);
+        let first = lane.and_then(|lane| self.lanes.get(&lane)).and_then(|queue| queue.front());
+        if first.is_none_or(|first| *first == offset) {
+            self.activate(offset);
+        }
     }
 
     /// An event that was taken is a dead letter now and goes to the sink, with attempts of its own.
@@ -278,14 +327,19 @@ impl<B> Window<B> {
         entry.due_at = None;
         entry.letter = Some(letter);
         let lane = entry.lane.take();
-        self.leave_lane(lane);
+        self.leave_lane(lane, offset);
         self.activate(offset);
     }
 
-    /// Only a lane's first is ever taken, so the one that leaves is the first.
-    fn leave_lane(&mut self, lane: Option<u64>) {
+    /// The first of a lane leaves, or one that was taken along with the first; the next one may go only once the first
+    /// has left.
+    fn leave_lane(&mut self, lane: Option<u64>, offset: Offset) {
         let Some(lane) = lane else { return };
         let Some(queue) = self.lanes.get_mut(&lane) else { return };
+        if queue.front() != Some(&offset) {
+            queue.retain(|other| *other != offset);
+            return;
+        }
         queue.pop_front();
         match queue.front().copied() {
             Some(next) => self.activate(next),
@@ -307,6 +361,7 @@ impl<B> Window<B> {
         Cursor {
             incarnation,
             broker: broker.clone(),
+            began: self.began,
             scanned: untried.unwrap_or(self.scanned),
             unsettled: listed.collect(),
             retired: None,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Clock;
-use crate::dispatch::status::{StatusBoard, TriggerStatus};
-use crate::log::{Bounds, LogSet};
+use crate::dispatch::status::{Lag, StatusBoard, TriggerStatus};
+use crate::log::LogSet;
 use crate::metrics::{Metrics, TriggerLabels};
 use crate::names::{BrokerKey, TriggerKey};
 
@@ -23,13 +23,6 @@ pub struct LagReporter {
 struct Shown {
     triggers: BTreeSet<TriggerKey>,
     brokers: BTreeSet<BrokerKey>,
-}
-
-/// How far a Trigger is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Lag {
-    events: u64,
-    bytes: u64,
 }
 
 impl LagReporter {
@@ -64,7 +57,7 @@ impl LagReporter {
     fn report_trigger(&self, labels: &TriggerLabels, status: &TriggerStatus) {
         let metrics = &self.metrics;
         let logs = self.logs.get(status.broker.namespace.as_str(), status.broker.name.as_str());
-        let lag = logs.map_or_else(Lag::default, |logs| lag_of(status, logs.events.bounds()));
+        let lag = logs.map_or_else(Lag::default, |logs| status.lag(&logs.events.bounds()));
         let oldest = status.oldest_unsettled.map_or(0.0, |oldest| self.clock.now().since(oldest).as_secs_f64());
         metrics.lag_events.get_or_create(labels).set(gauge(lag.events));
         metrics.lag_bytes.get_or_create(labels).set(gauge(lag.bytes));
@@ -83,38 +76,6 @@ impl LagReporter {
     }
 }
 
-/// From the floor, or where retention has gone past it, from the first record kept, to the durable end. Bytes by the
-/// mean size of the records kept.
-fn lag_of(status: &TriggerStatus, bounds: Bounds) -> Lag {
-    let kept = bounds.next.0.saturating_sub(bounds.first.0);
-    let events = bounds.next.0.saturating_sub(status.floor.max(bounds.first).0);
-    let bytes = (u128::from(bounds.bytes) * u128::from(events)).checked_div(u128::from(kept)).unwrap_or(0);
-    Lag { events, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) }
-}
-
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::Offset;
-
-    #[test]
-    fn lag_is_what_lies_between_floor_and_end() {
-        let bounds =
-            |first, next, bytes| Bounds { first: Offset(first), next: Offset(next), bytes, ..Bounds::default() };
-        let rows = [
-            ("empty log", 0, bounds(0, 0, 0), (0, 0)),
-            ("caught up", 100, bounds(0, 100, 5000), (0, 0)),
-            ("half behind", 50, bounds(0, 100, 5000), (50, 2500)),
-            ("trimmed past the floor", 10, bounds(60, 100, 4000), (40, 4000)),
-            ("floor ahead of what was looked at", 101, bounds(0, 100, 5000), (0, 0)),
-        ];
-        for (row, floor, bounds, (events, bytes)) in rows {
-            let status = super::super::tests::status(floor);
-            assert_eq!(lag_of(&status, bounds), Lag { events, bytes }, "{row}");
-        }
-    }
 }

@@ -22,8 +22,10 @@ use crate::state::MemoryStore;
 pub(super) fn status(floor: u64) -> TriggerStatus {
     TriggerStatus {
         broker: "ns/broker".parse().unwrap(),
+        began: Offset(0),
         scanned: Offset(floor),
         floor: Offset(floor),
+        letters_floor: None,
         unsettled: 4,
         retrying: 1,
         in_flight: 2,
@@ -176,8 +178,8 @@ async fn metrics_show_lag_and_forget_what_is_gone() {
     assert_eq!((status, kind.as_str()), (StatusCode::OK, OPENMETRICS));
     let labels = r#"{namespace="ns",trigger="orders"}"#;
     for line in [
-        format!("reveille_lag_events{labels} 40"),
-        format!("reveille_lag_bytes{labels} 2000"),
+        format!("reveille_lag_events{labels} 44"),
+        format!("reveille_lag_bytes{labels} 2200"),
         format!("reveille_oldest_undelivered_seconds{labels} 2.5"),
         format!("reveille_window_events{labels} 4"),
         format!("reveille_delivery_in_flight{labels} 2"),

@@ -4,8 +4,9 @@
 //! byte 0      CURSOR_VERSION
 //! broker      namespace, name: each length varint, UTF-8
 //! scanned     varint
+//! began       varint; not in version 1
 //! retired     0, or 1 and varint microseconds
-//! incarnation length varint, UTF-8; empty for none (not in version 1)
+//! incarnation length varint, UTF-8; empty for none; not in versions 1 and 2
 //! unsettled   count varint, then for each: offset (delta to the one before), flags, due
 //!   flags     varint: attempts << 2 | phase << 1 | has due
 //!   due       only with `has due`: microseconds (delta to the due before)
@@ -20,9 +21,11 @@ use crate::clock::UnixMicros;
 use crate::log::Offset;
 use crate::names::{BrokerKey, TriggerKey};
 
-const CURSOR_VERSION: u8 = 2;
+const CURSOR_VERSION: u8 = 3;
 /// Before cursors knew which of several Triggers of one name they are of.
-const CURSOR_VERSION_WITHOUT_INCARNATION: u8 = 1;
+const CURSOR_VERSION_WITHOUT_INCARNATION: u8 = 2;
+/// The layout before where a Trigger began was kept.
+const CURSOR_VERSION_OLD: u8 = 1;
 
 /// Why stored bytes are no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +34,7 @@ pub enum CodecError {
     #[error("the stored cursor is damaged")]
     Damaged,
     /// They were written by a later release.
-    #[error("the stored cursor has version {0}, this release reads versions 1 and 2")]
+    #[error("the stored cursor has version {0}, this release reads up to 3")]
     Version(u8),
 }
 
@@ -43,6 +46,7 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
     put_text(&mut out, cursor.broker.namespace.as_str());
     put_text(&mut out, cursor.broker.name.as_str());
     put_varint(&mut out, cursor.scanned.0);
+    put_varint(&mut out, cursor.began.0);
     match cursor.retired {
         None => out.push(0),
         Some(at) => {
@@ -73,7 +77,7 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
 /// [`CodecError`] says whether the bytes are damaged or of a later release.
 pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, CodecError> {
     let (&version, mut rest) = bytes.split_first().ok_or(CodecError::Damaged)?;
-    if version != CURSOR_VERSION && version != CURSOR_VERSION_WITHOUT_INCARNATION {
+    if !(CURSOR_VERSION_OLD..=CURSOR_VERSION).contains(&version) {
         return Err(CodecError::Version(version));
     }
     let cursor = take_cursor(&mut rest, version).ok_or(CodecError::Damaged)?;
@@ -83,13 +87,14 @@ pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, CodecError> {
 fn take_cursor(rest: &mut &[u8], version: u8) -> Option<Cursor> {
     let broker = BrokerKey::parse(take_text(rest)?, take_text(rest)?).ok()?;
     let scanned = Offset(take_varint(rest)?);
+    let began = if version == CURSOR_VERSION_OLD { Offset(0) } else { Offset(take_varint(rest)?) };
     let retired = match take_varint(rest)? {
         0 => None,
         1 => Some(UnixMicros(take_varint(rest)?)),
         _ => return None,
     };
     let incarnation = match version {
-        CURSOR_VERSION_WITHOUT_INCARNATION => None,
+        CURSOR_VERSION_OLD | CURSOR_VERSION_WITHOUT_INCARNATION => None,
         _ => Some(take_text(rest)?).filter(|text| !text.is_empty()).map(Arc::from),
     };
     let count = usize::try_from(take_varint(rest)?).ok()?;
@@ -111,7 +116,7 @@ fn take_cursor(rest: &mut &[u8], version: u8) -> Option<Cursor> {
         }
         unsettled.push(event);
     }
-    Some(Cursor { incarnation, broker, scanned, unsettled, retired })
+    Some(Cursor { incarnation, broker, began, scanned, unsettled, retired })
 }
 
 /// Writes a Trigger's key as two texts.
@@ -190,10 +195,11 @@ pub(super) mod tests {
                 phase: if dead { Phase::DeadLetterSink } else { Phase::Subscriber },
             });
         let incarnation = prop::option::of("[0-9a-f-]{1,36}");
-        (number(), prop::collection::vec(event, 0..40), prop::option::of(number()), incarnation).prop_map(
-            |(scanned, unsettled, retired, incarnation)| Cursor {
+        (number(), number(), prop::collection::vec(event, 0..40), prop::option::of(number()), incarnation).prop_map(
+            |(began, scanned, unsettled, retired, incarnation)| Cursor {
                 incarnation: incarnation.map(Arc::from),
                 broker: "ns/broker".parse().unwrap(),
+                began: Offset(began),
                 scanned: Offset(scanned),
                 unsettled,
                 retired: retired.map(UnixMicros),
@@ -219,13 +225,28 @@ pub(super) mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_cursor(&bytes);
-            let _ = decode_cursor(&[&[CURSOR_VERSION], &bytes[..]].concat());
+            for version in CURSOR_VERSION_OLD..=CURSOR_VERSION {
+                let _ = decode_cursor(&[&[version], &bytes[..]].concat());
+            }
         }
     }
 
     #[test]
     fn a_later_version_is_named() {
         assert_eq!(decode_cursor(&[9, 1, 2]), Err(CodecError::Version(9)));
+    }
+
+    #[test]
+    fn cursors_of_the_former_layouts_are_read() {
+        let text = b"\x01\x02ns\x06broker\x09\x00\x01\x0e\x04";
+        let cursor = decode_cursor(text).unwrap();
+        assert_eq!((cursor.began, cursor.scanned, cursor.retired), (Offset(0), Offset(9), None));
+        let event = Unsettled { offset: Offset(7), attempts: 1, due: UnixMicros(0), phase: Phase::Subscriber };
+        assert_eq!((cursor.incarnation, cursor.unsettled), (None, vec![event]));
+        let text = b"\x02\x02ns\x06broker\x09\x05\x00\x01\x0e\x04";
+        let cursor = decode_cursor(text).unwrap();
+        assert_eq!((cursor.began, cursor.scanned, cursor.retired), (Offset(5), Offset(9), None));
+        assert_eq!((cursor.incarnation, cursor.unsettled), (None, vec![event]));
     }
 
     #[test]
@@ -237,28 +258,9 @@ pub(super) mod tests {
             phase: Phase::Subscriber,
         });
         let broker = "ns/broker".parse().unwrap();
-        let cursor = Cursor {
-            incarnation: None,
-            broker,
-            scanned: Offset(5_000_001_000),
-            unsettled: unsettled.collect(),
-            retired: None,
-        };
+        let (began, scanned) = (Offset(0), Offset(5_000_001_000));
+        let cursor =
+            Cursor { incarnation: None, broker, began, scanned, unsettled: unsettled.collect(), retired: None };
         assert!(encode_cursor(&cursor).len() < 2100);
-    }
-
-    #[test]
-    fn a_cursor_of_version_1_still_reads() {
-        let retired: &[u8] = b"\x01\x02ns\x06broker\x07\x01\x09\x01\x06\x08";
-        let waiting = Unsettled { offset: Offset(3), attempts: 2, due: UnixMicros(0), phase: Phase::Subscriber };
-        let expected = Cursor {
-            incarnation: None,
-            broker: "ns/broker".parse().unwrap(),
-            scanned: Offset(7),
-            unsettled: vec![waiting],
-            retired: Some(UnixMicros(9)),
-        };
-        assert_eq!(decode_cursor(retired), Ok(expected));
-        assert_eq!(decode_cursor(b"\x03"), Err(CodecError::Version(3)));
     }
 }

@@ -44,6 +44,8 @@ pub struct Cursor {
     pub incarnation: Option<Arc<str>>,
     /// Whose log the offsets are of.
     pub broker: BrokerKey,
+    /// Where the Trigger began: what lies below was never for it. 0 in cursors of releases that did not keep it.
+    pub began: Offset,
     /// Everything below has been matched against the Trigger's filter.
     pub scanned: Offset,
     /// What matched and is not settled, lowest offset first.

@@ -20,6 +20,7 @@ pub(super) fn cursor(scanned: u64, unsettled: &[u64]) -> Cursor {
     Cursor {
         incarnation: None,
         broker: "ns/broker".parse().unwrap(),
+        began: Offset(1),
         scanned: Offset(scanned),
         unsettled: unsettled.collect(),
         retired: None,

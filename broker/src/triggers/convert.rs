@@ -41,6 +41,8 @@ pub const NAMESPACE_DEFAULT: &str = "default";
 pub struct Defaults {
     /// How much of a log is kept.
     pub retention: Retention,
+    /// How much of a dead-letter log is kept.
+    pub dead_letters: Retention,
     /// Upper limit of attempts under way at once per Trigger.
     pub concurrency: usize,
 }
@@ -51,6 +53,7 @@ pub struct BrokerPart {
     /// Which.
     pub key: BrokerKey,
     retention: Retention,
+    dead_letters: Retention,
     delivery: Option<DeliveryPolicy>,
 }
 
@@ -88,13 +91,18 @@ pub fn broker_part(broker: &Broker, lookup: Lookup<'_>) -> Result<BrokerPart, Ve
         bytes: annotation(&annotations, notes::RETENTION_BYTES, notes::bytes, &mut faults),
         discard_above_bytes: annotation(&annotations, notes::DISCARD_ABOVE_BYTES, notes::bytes, &mut faults),
     };
+    let dead_letters = Retention {
+        age: annotation(&annotations, notes::DEAD_LETTER_AGE, notes::period, &mut faults),
+        bytes: annotation(&annotations, notes::DEAD_LETTER_BYTES, notes::bytes, &mut faults),
+        discard_above_bytes: None,
+    };
     let delivery = broker
         .spec
         .delivery
         .as_ref()
         .map(|spec| policy(spec, namespace(meta.namespace.as_deref()), lookup, &mut faults));
     let key = BrokerKey::parse(namespace(meta.namespace.as_deref()), meta.name.as_deref().unwrap_or_default());
-    finish(key.map(|key| BrokerPart { key, retention, delivery }), faults)
+    finish(key.map(|key| BrokerPart { key, retention, dead_letters, delivery }), faults)
 }
 
 /// Reads a Trigger; `lookup` says what is known of the addresses behind its references.
@@ -261,12 +269,10 @@ pub fn table<'a>(
     let parts: BTreeMap<&BrokerKey, &BrokerPart> = brokers.into_iter().map(|part| (&part.key, part)).collect();
     let mut entries: BTreeMap<BrokerKey, BrokerEntry> = BTreeMap::new();
     for (key, part) in &parts {
-        let retention = Retention {
-            age: part.retention.age.or(defaults.retention.age),
-            bytes: part.retention.bytes.or(defaults.retention.bytes),
-            discard_above_bytes: part.retention.discard_above_bytes.or(defaults.retention.discard_above_bytes),
-        };
-        entries.insert((*key).clone(), BrokerEntry { key: (*key).clone(), retention, triggers: BTreeMap::default() });
+        let key = (*key).clone();
+        let retention = kept(&part.retention, &defaults.retention);
+        let dead_letters = kept(&part.dead_letters, &defaults.dead_letters);
+        entries.insert(key.clone(), BrokerEntry { key, retention, dead_letters, triggers: BTreeMap::default() });
     }
     let mut unserved = BTreeSet::new();
     for trigger in triggers {
@@ -279,6 +285,15 @@ pub fn table<'a>(
     }
     let brokers = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
     Table { brokers, unserved, knowledge: Knowledge::Complete }
+}
+
+/// What the Broker says, and for the rest what the flags say.
+fn kept(own: &Retention, flags: &Retention) -> Retention {
+    Retention {
+        age: own.age.or(flags.age),
+        bytes: own.bytes.or(flags.bytes),
+        discard_above_bytes: own.discard_above_bytes.or(flags.discard_above_bytes),
+    }
 }
 
 fn row(trigger: &TriggerPart, broker: &BrokerPart, defaults: Defaults, since: UnixMicros) -> TriggerEntry {

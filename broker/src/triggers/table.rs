@@ -181,6 +181,8 @@ pub struct BrokerEntry {
     pub key: BrokerKey,
     /// How much of its log is kept; what the Broker does not say comes from the broker's flags.
     pub retention: Retention,
+    /// How much of its dead-letter log is kept.
+    pub dead_letters: Retention,
     /// Its Triggers by name.
     pub triggers: BTreeMap<TriggerKey, Arc<TriggerEntry>>,
 }

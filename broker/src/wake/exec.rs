@@ -3,7 +3,7 @@
 //! *Inputs*: an [`ExecSpec`] (`reveille.dev/exec`, `reveille.dev/idle-period`, `reveille.dev/wake-timeout`).
 //! *Outputs*: guards of a subscriber that accepts connections. *Invariants*: one process group per command and
 //! address, however many Triggers name it; what was not started here is used and never stopped; nothing that was
-//! started here outlives the waker. *Not here*: waiting events ([`crate::dispatch`]), workloads in Kubernetes.
+//! started here outlives the waker, nor a broker that is killed. *Not here*: waiting events ([`crate::dispatch`]), workloads in Kubernetes.
 //!
 //! ```text
 //! asleep ──ask──▶ waking ──accepts──▶ awake ──idle, no guard──▶ stopping ──▶ asleep
@@ -12,6 +12,7 @@
 //! ```
 
 mod child;
+mod heir;
 mod slot;
 
 use std::collections::HashMap;

@@ -95,10 +95,23 @@ fn rules_stay_within_the_cost_budget() {
     }
 }
 
+/// A policy repeats what a definition says, for where Knative's definitions are installed.
+#[test]
+fn policies_repeat_the_patterns() {
+    for kind in ["broker", "trigger"] {
+        let path = format!("../deploy/base/policies/{kind}.yaml");
+        let policy = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        assert!(policy.contains(crate::delivery::ISO_8601), "{kind}");
+    }
+}
+
 #[test]
 fn defaults_stand_in_for_a_webhook() {
     let spec = broker().pointer(&format!("{ROOT}/spec/default")).cloned();
     assert_eq!(spec, Some(json!({})));
+    let delivery = broker().pointer(&format!("{ROOT}/spec/properties/delivery/default")).cloned();
+    assert_eq!(delivery, Some(json!({"retry": 10, "backoffPolicy": "exponential", "backoffDelay": "PT0.2S"})));
+    assert_eq!(trigger().pointer(&format!("{ROOT}/spec/properties/delivery/default")), None, "the Broker's holds then");
     assert_eq!(trigger().pointer(&format!("{ROOT}/spec/properties/filter/default")), Some(&json!({})));
     let columns = trigger().pointer("/spec/versions/0/additionalPrinterColumns").cloned().unwrap();
     let names: Vec<_> = columns.as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();

@@ -32,7 +32,7 @@ ip route add 10.96.0.0/16 dev lo src "$node"
         --root-ca-file "$dir/certificates/apiserver.crt" \
         --service-account-private-key-file "$dir/service-account.key" --leader-elect=false --secure-port 0 \
         --use-service-account-credentials \
-        --controllers deployment-controller,replicaset-controller,statefulset-controller,endpointslice-controller,garbage-collector-controller,namespace-controller,serviceaccount-controller
+        --controllers deployment-controller,replicaset-controller,statefulset-controller,endpointslice-controller,garbage-collector-controller,namespace-controller,serviceaccount-controller,clusterrole-aggregation-controller,persistentvolumeclaim-protection-controller
 ) >"$dir/controller-manager.log" 2>&1 &
 
 # Blocks until the other end is closed. Then nothing may write any more, and the state can go.

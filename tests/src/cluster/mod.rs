@@ -4,8 +4,10 @@
 //! *Invariants*: it lives in namespaces of its own and ends with the test process, however that ends; its directory
 //! goes with it. *Not here*: a node; nothing runs pods.
 
+mod audit;
 mod availability;
 mod namespace;
+mod proxy;
 mod relay;
 
 use std::io::Write as _;
@@ -16,7 +18,9 @@ use std::process::{Child, Command, Output, Stdio};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use tokio::sync::OnceCell;
 
+pub use audit::Write;
 pub use namespace::Namespace;
+pub use proxy::{ApiProxy, Fault};
 
 use crate::harness::{DEADLINE, eventually};
 
@@ -27,6 +31,8 @@ const ADMIN_TOKEN: &str = "reveille-test-admin";
 /// Only writes are recorded: they are what tests count.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
     - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}\n";
+/// The one Node object. Nothing runs on it, but pods that name it count for EndpointSlices.
+const NODE: &str = "node";
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// A running control plane. Dropping it ends it.
@@ -77,6 +83,7 @@ impl Cluster {
             client.request_text(request).await.ok()
         })
         .await;
+        cluster.apply(&format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {NODE}}}\n"))?;
         Ok(cluster)
     }
 
@@ -95,7 +102,7 @@ impl Cluster {
     /// # Panics
     /// When the control plane does not start; and where there can be none, if the variable `CI` is set.
     pub async fn shared_or_skip() -> Option<&'static Self> {
-        if !availability::go_on() {
+        if !Self::possible_or_skip() {
             return None;
         }
         Some(Self::shared_control_plane().await.expect("the control plane starts"))
@@ -106,10 +113,25 @@ impl Cluster {
     /// # Panics
     /// As [`Cluster::shared_or_skip`].
     pub async fn own_or_skip() -> Option<Self> {
-        if !availability::go_on() {
+        if !Self::possible_or_skip() {
             return None;
         }
         Some(Self::control_plane().await.expect("the control plane starts"))
+    }
+
+    /// Whether a test that starts its cluster in another process may go on; if not, stderr has a line that says why.
+    ///
+    /// # Panics
+    /// Where no cluster can run, if the variable `CI` is set.
+    #[must_use]
+    pub fn possible_or_skip() -> bool {
+        availability::go_on()
+    }
+
+    /// Where its programs keep their state and their logs (`apiserver.log`, …); it is removed at the end.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Its URL for processes outside; inside it is `https://10.99.0.1:6443`.
@@ -141,7 +163,18 @@ impl Cluster {
     /// # Errors
     /// When the kubeconfig cannot be used.
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
-        client_from(&self.kubeconfig()).await
+        Self::client_from(&self.kubeconfig()).await
+    }
+
+    /// A client that a kubeconfig describes.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be used.
+    pub async fn client_from(path: &Path) -> anyhow::Result<kube::Client> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
+        let options = kube::config::KubeConfigOptions::default();
+        Ok(kube::Client::try_from(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?)?)
     }
 
     /// A client with a service account's rights.
@@ -149,7 +182,7 @@ impl Cluster {
     /// # Errors
     /// When the API server gives no token.
     pub async fn client_as(&self, namespace: &str, account: &str) -> anyhow::Result<kube::Client> {
-        client_from(&self.kubeconfig_as(namespace, account)?).await
+        Self::client_from(&self.kubeconfig_as(namespace, account)?).await
     }
 
     /// Runs the real kubectl as administrator.
@@ -249,13 +282,6 @@ impl Drop for Cluster {
         drop(self.unshare.stdin.take());
         let _ = self.unshare.wait();
     }
-}
-
-async fn client_from(path: &Path) -> anyhow::Result<kube::Client> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
-    Ok(kube::Client::try_from(config)?)
 }
 
 fn first_child(children: &str) -> Option<u32> {

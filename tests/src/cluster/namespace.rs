@@ -1,8 +1,11 @@
 //! A Kubernetes namespace of one test, so that many tests can share a cluster.
 
+use std::net::IpAddr;
 use std::process::Output;
 
-use super::Cluster;
+use anyhow::ensure;
+
+use super::{Cluster, NODE};
 
 /// A Kubernetes namespace of one test; its deletion is asked for, not awaited, when it is dropped.
 #[derive(Debug)]
@@ -32,6 +35,26 @@ impl Namespace<'_> {
     /// When it cannot be run; that it fails is in the output.
     pub fn kubectl(&self, args: &[&str]) -> anyhow::Result<Output> {
         self.cluster.kubectl(&[&["--namespace", &self.name], args].concat())
+    }
+
+    /// A pod, with the label `app`, that looks as if it ran and were ready at `ip`: where there is no kubelet, this is
+    /// what gives a Service its endpoints. `ip` must not be a loopback address; nothing listens there by this.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub fn pretend_pod(&self, name: &str, app: &str, ip: IpAddr) -> anyhow::Result<()> {
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {app}}}}}\n\
+             spec: {{nodeName: {NODE}, containers: [{{name: main, image: none}}]}}\n"
+        ))?;
+        let status = serde_json::json!({"status": {
+            "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }});
+        let patch = status.to_string();
+        let output = self.kubectl(&["patch", "pod", name, "--subresource=status", "--type=merge", "-p", &patch])?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// [`Cluster::await_condition`] in this namespace.

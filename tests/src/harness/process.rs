@@ -297,10 +297,7 @@ impl BrokerProcess {
     /// # Panics
     /// When it does not answer with JSON.
     pub async fn ready_part(&self, name: &str) -> Option<serde_json::Value> {
-        let url = format!("http://{}/ready", self.addresses.health);
-        let answer = http_client().get(url).send().await.expect("/ready answers");
-        let report: serde_json::Value =
-            serde_json::from_str(&answer.text().await.expect("/ready is text")).expect("/ready is JSON");
+        let report: serde_json::Value = serde_json::from_str(&self.health("ready").await).expect("/ready is JSON");
         report.get("parts")?.as_array()?.iter().find(|part| part.get("name").is_some_and(|of| of == name)).cloned()
     }
 
@@ -309,9 +306,13 @@ impl BrokerProcess {
     /// # Panics
     /// When it does not answer.
     pub async fn metrics(&self) -> String {
-        let url = format!("http://{}/metrics", self.addresses.health);
-        let answer = http_client().get(url).send().await.expect("/metrics answers");
-        answer.text().await.expect("metrics are text")
+        self.health("metrics").await
+    }
+
+    async fn health(&self, path: &str) -> String {
+        let url = format!("http://{}/{path}", self.addresses.health);
+        let answer = http_client().get(url).send().await.expect("the health port answers");
+        answer.text().await.expect("its answer is text")
     }
 
     /// The sum of a metric's samples over all labels; 0 when there is none.

@@ -46,6 +46,8 @@ pub fn tiny() -> SegmentOptions {
     SegmentOptions {
         segment_bytes: 6 << 10,
         allocate_bytes: 2 << 10,
+        // A thread would make the order of operations a matter of chance.
+        zero_ahead_bytes: 0,
         memory_bytes: 4 << 10,
         ..SegmentOptions::default()
     }

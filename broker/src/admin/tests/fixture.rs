@@ -88,8 +88,10 @@ fn trigger(name: &str, ty: &str, start: StartPosition) -> Arc<TriggerEntry> {
 fn status(wake: Option<WakeState>, failing: bool) -> TriggerStatus {
     TriggerStatus {
         broker: BrokerKey::parse("default", "default").unwrap(),
+        began: Offset(0),
         scanned: Offset(8),
         floor: Offset(2),
+        letters_floor: None,
         unsettled: 2,
         retrying: 1,
         in_flight: 1,
@@ -119,7 +121,7 @@ fn letter(offset: u64, id: &str) -> DeadLetter {
 impl Fixture {
     /// Ten events (ids `0` to `9`, a second apart; odd ones of type `bill`, even ones of type `order`). Of Trigger
     /// `orders`, #2 is retrying, #4 is a dead letter, #6 was not tried yet, #8 was not read; Trigger `bills` began at
-    /// the fourth second and is asleep.
+    /// #4 and is asleep.
     pub(crate) async fn new() -> Self {
         let micros = Arc::new(AtomicU64::new(START.0));
         let clock = Clock::manual(micros.clone());
@@ -138,12 +140,17 @@ impl Fixture {
         let [events_log, dead_letters]: [Arc<dyn EventLog>; 2] = [Arc::new(events.clone()), Arc::new(letters)];
         logs.insert(BrokerLogs { key: key.clone(), events: events_log, dead_letters });
         let orders = trigger("orders", "order", StartPosition::Earliest);
-        let bills = trigger("bills", "bill", StartPosition::At(START.after(Duration::from_secs(4))));
+        let bills = trigger("bills", "bill", StartPosition::Latest);
         let board = board(&orders.key, &bills.key);
         let cursor = cursor(&key);
         let store = OneCursor(orders.key.clone(), cursor);
         let triggers = BTreeMap::from([(orders.key.clone(), orders), (bills.key.clone(), bills)]);
-        let entry = BrokerEntry { key: key.clone(), retention: Retention::default(), triggers };
+        let entry = BrokerEntry {
+            key: key.clone(),
+            retention: Retention::default(),
+            dead_letters: Retention::default(),
+            triggers,
+        };
         let (writer, table) = TableSource::new();
         writer.publish(Table { brokers: BTreeMap::from([(key, Arc::new(entry))]), ..Table::default() });
         let parts = AdminParts {
@@ -180,7 +187,13 @@ fn board(orders: &TriggerKey, bills: &TriggerKey) -> StatusBoard {
     board.set(orders, status(None, true));
     board.set(
         bills,
-        TriggerStatus { scanned: Offset(9), floor: Offset(9), unsettled: 0, ..status(Some(WakeState::Asleep), false) },
+        TriggerStatus {
+            began: Offset(4),
+            scanned: Offset(9),
+            floor: Offset(9),
+            unsettled: 0,
+            ..status(Some(WakeState::Asleep), false)
+        },
     );
     for (seconds, offset) in [(61, 2), (62, 2)] {
         let attempt = AttemptRecord {
@@ -202,6 +215,7 @@ fn cursor(broker: &BrokerKey) -> Cursor {
     Cursor {
         incarnation: None,
         broker: broker.clone(),
+        began: Offset(0),
         scanned: Offset(8),
         unsettled: vec![waiting(2, 2), waiting(6, 0)],
         retired: None,

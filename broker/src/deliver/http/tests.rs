@@ -147,6 +147,7 @@ fn attempt(uri: &str) -> Attempt {
     Attempt {
         target: Arc::new(Target { uri: uri.to_owned() }),
         event: event(),
+        rest: Vec::new(),
         namespace: "ns".parse().unwrap(),
         content_mode: ContentMode::Binary,
         timeout: Duration::from_secs(10),
@@ -206,7 +207,8 @@ async fn structured_and_batched_bodies_are_json_without_the_ttl() {
         (ContentMode::Batched, "application/cloudevents-batch+json"),
     ] {
         let server = Server::status(200).await;
-        let attempt = Attempt { content_mode: mode, reply: None, ..attempt(&server.target()) };
+        let rest = if mode == ContentMode::Batched { vec![event(), event()] } else { Vec::new() };
+        let attempt = Attempt { content_mode: mode, reply: None, rest, ..attempt(&server.target()) };
         let outcome = transport().deliver(attempt).await;
         assert_eq!(outcome, Outcome::Delivered { code: 200, reply: None, odd_body: false });
         let request = server.requests().pop().unwrap();
@@ -216,7 +218,8 @@ async fn structured_and_batched_bodies_are_json_without_the_ttl() {
         assert_eq!(request.header("ce-id"), None);
         let mut json: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
         if mode == ContentMode::Batched {
-            assert_eq!(json.as_array().unwrap().len(), 1);
+            assert_eq!(json.as_array().unwrap().len(), 3);
+            assert!(json.as_array().unwrap().iter().all(|item| *item == json[0]));
             json = json[0].take();
         }
         assert_eq!(json["id"], "a 1");

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use super::rig::{Rig, delivered, event, failure, retryable, trigger};
 use crate::dead_letter::Reason;
 use crate::deliver::{Failure, Outcome};
-use crate::log::AppendError;
-use crate::log::EventLog;
-use crate::triggers::{Target, TriggerEntry};
+use crate::log::{AppendError, EventLog, Retention};
+use crate::triggers::{StartPosition, Target, TriggerEntry};
 
 fn with_sink(name: &str) -> TriggerEntry {
     let mut entry = trigger(name);
@@ -122,4 +121,52 @@ async fn a_letter_waits_for_its_sink_over_a_restart() {
     assert_eq!(told.len(), 6);
     assert!(told.iter().all(|seen| seen.event.attribute("knativeerrorcode").is_some_and(|a| a.value == "410")));
     assert_eq!(rig.dead_letters.bounds().next.0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_letters_go_unless_their_sink_has_still_to_get_them() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let mut rig = Rig::new(|to, _, _| {
+        let outcome = if to == "http://sink" { retryable(503) } else { Outcome::Refused(failure(Some(422))) };
+        (Duration::ZERO, outcome)
+    });
+    rig.letter_retention = Retention { age: Some(DAY), bytes: Some(1), discard_above_bytes: None };
+    rig.start(vec![trigger("a")]);
+    rig.publish_numbers(0..10).await;
+    rig.until_settled("a").await;
+    rig.dispatcher().trim_now().await;
+    assert_eq!(rig.letters().await.len(), 10, "too many bytes, but nobody had time to look");
+    rig.pass_wall_time(2 * DAY);
+    rig.dispatcher().trim_now().await;
+    assert_eq!(rig.letters().await.len(), 0);
+    assert!(
+        rig.metrics
+            .encode()
+            .unwrap()
+            .contains("reveille_dead_letters_expired_total{namespace=\"ns\",broker=\"default\"} 10")
+    );
+
+    let mut patient = TriggerEntry { start: StartPosition::Latest, ..with_sink("b") };
+    patient.delivery.retry = u32::MAX;
+    rig.set(vec![trigger("a"), patient]);
+    rig.until("it has begun", |rig| rig.status("b").is_some()).await;
+    rig.publish_numbers(10..11).await;
+    rig.until("its letter waits", |rig| rig.status("b").is_some_and(|status| status.letters_floor.is_some())).await;
+    rig.pass_wall_time(2 * DAY);
+    rig.dispatcher().trim_now().await;
+    assert!(rig.letters().await.iter().any(|letter| letter.trigger.name.as_str() == "b"));
+    // Over a restart too.
+    rig.crash();
+    rig.start(vec![trigger("a"), {
+        let mut patient = with_sink("b");
+        patient.delivery.retry = u32::MAX;
+        patient
+    }]);
+    rig.until("it has begun again", |rig| rig.status("b").is_some()).await;
+    rig.dispatcher().trim_now().await;
+    assert!(rig.letters().await.iter().any(|letter| letter.trigger.name.as_str() == "b"));
+    rig.script(|_, _, _| (Duration::ZERO, delivered()));
+    rig.until_settled("b").await;
+    rig.dispatcher().trim_now().await;
+    assert_eq!(rig.letters().await.len(), 0);
 }

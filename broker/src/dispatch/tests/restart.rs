@@ -98,6 +98,12 @@ async fn check_start(start: impl Fn(u64) -> StartPosition, expected: &[&str]) {
     rig.publish_numbers(4..5).await;
     rig.until_settled("a").await;
     assert_eq!(rig.ids_of("a"), expected, "{:?}", entry.start);
+    let began: u64 = expected[0].parse().unwrap();
+    rig.crash();
+    rig.start(vec![TriggerEntry { start: StartPosition::Earliest, ..entry.clone() }]);
+    rig.publish_numbers(5..6).await;
+    rig.until_settled("a").await;
+    assert_eq!(rig.status("a").unwrap().began, Offset(began), "where it began outlives a restart");
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +138,9 @@ async fn a_removed_trigger_stops_and_may_be_resumed() {
         rig.publish_numbers(3..4).await;
         rig.until_settled("a").await;
         assert_eq!(rig.ids_of("a"), expected);
-        assert_eq!(rig.cursor("a").await.unwrap().retired, None);
+        let cursor = rig.cursor("a").await.unwrap();
+        let began = if start == StartPosition::Latest { 3 } else { 0 };
+        assert_eq!((cursor.retired, cursor.began), (None, Offset(began)));
     }
 }
 
@@ -174,8 +182,14 @@ async fn a_changed_trigger_goes_on_with_its_new_settings() {
 async fn a_cursor_beyond_the_log_does_not_wait_for_it() {
     let mut rig = Rig::willing();
     rig.publish_numbers(0..3).await;
-    let cursor =
-        Cursor { incarnation: None, broker: broker(), scanned: Offset(100), unsettled: Vec::new(), retired: None };
+    let cursor = Cursor {
+        incarnation: None,
+        broker: broker(),
+        began: Offset(0),
+        scanned: Offset(100),
+        unsettled: Vec::new(),
+        retired: None,
+    };
     rig.store.save_cursor(&key("a"), cursor);
     rig.start(vec![trigger("a")]);
     rig.until("it has begun", |rig| rig.status("a").is_some()).await;

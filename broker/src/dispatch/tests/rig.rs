@@ -17,7 +17,7 @@ use crate::dispatch::status::{StatusBoard, TriggerStatus};
 use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher};
 use crate::event::{BodyKind, Event, SpecVersion};
 use crate::log::memory::MemoryLog;
-use crate::log::{BrokerLogs, EventLog, LogSet, Offset, ReadLimit, Retention};
+use crate::log::{BrokerLogs, EventLog, LogSet, ReadLimit, Retention};
 use crate::matching::Filter;
 use crate::metrics::Metrics;
 use crate::names::{BrokerKey, TriggerKey};
@@ -38,6 +38,8 @@ pub(super) struct Seen {
     pub(super) at: Instant,
     pub(super) to: String,
     pub(super) event: Event,
+    /// All events of the request, in order.
+    pub(super) company: Vec<String>,
     pub(super) asked_for_reply: bool,
 }
 
@@ -51,6 +53,15 @@ pub(super) struct Subscriber {
     counts: Mutex<HashMap<(String, String), usize>>,
     under_way: Arc<AtomicUsize>,
     most_under_way: AtomicUsize,
+    /// Requests with more events are refused as too large.
+    events_max: AtomicUsize,
+}
+
+impl Subscriber {
+    /// Refuses requests with more than so many events with a 413.
+    pub(super) fn refuse_above(&self, events: usize) {
+        self.events_max.store(events, Ordering::SeqCst);
+    }
 }
 
 impl std::fmt::Debug for Subscriber {
@@ -71,18 +82,32 @@ impl Drop for Leaving {
 impl Transport for Subscriber {
     fn deliver(&self, attempt: Attempt) -> BoxFuture<'static, Outcome> {
         let to = attempt.target.uri.clone();
-        let before = {
-            let mut counts = self.counts.lock().unwrap();
-            let count = counts.entry((to.clone(), attempt.event.id().to_owned())).or_default();
-            *count += 1;
-            *count - 1
-        };
         let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_under_way.fetch_max(under_way, Ordering::SeqCst);
         let script = self.script.lock().unwrap().clone();
-        let (delay, outcome) = script(&to, &attempt.event, before);
         let asked_for_reply = attempt.reply.is_some();
-        self.seen.lock().unwrap().push(Seen { at: Instant::now(), to, event: attempt.event, asked_for_reply });
+        let events: Vec<Event> = std::iter::once(attempt.event).chain(attempt.rest).collect();
+        let company: Vec<String> = events.iter().map(|event| event.id().to_owned()).collect();
+        // A batch gets the answer of the first event that is not taken.
+        let mut answer = None;
+        for event in events {
+            let before = {
+                let mut counts = self.counts.lock().unwrap();
+                let count = counts.entry((to.clone(), event.id().to_owned())).or_default();
+                *count += 1;
+                *count - 1
+            };
+            let said = script(&to, &event, before);
+            if answer.as_ref().is_none_or(|(_, outcome)| matches!(outcome, Outcome::Delivered { .. })) {
+                answer = Some(said);
+            }
+            let seen = Seen { at: Instant::now(), to: to.clone(), event, company: company.clone(), asked_for_reply };
+            self.seen.lock().unwrap().push(seen);
+        }
+        let (delay, mut outcome) = answer.expect("an attempt has an event");
+        if company.len() > self.events_max.load(Ordering::SeqCst) {
+            outcome = Outcome::Refused(failure(Some(413)));
+        }
         let leaving = Leaving(self.under_way.clone());
         async move {
             let _leaving = leaving;
@@ -210,6 +235,7 @@ pub(super) struct Rig {
     pub(super) wall: Arc<AtomicU64>,
     pub(super) limits: DispatchLimits,
     pub(super) retention: Retention,
+    pub(super) letter_retention: Retention,
     pub(super) logs: LogSet,
     writer: Option<TableWriter>,
     dispatcher: Option<Dispatcher>,
@@ -232,6 +258,7 @@ impl Rig {
             counts: Mutex::default(),
             under_way: Arc::default(),
             most_under_way: AtomicUsize::new(0),
+            events_max: AtomicUsize::new(usize::MAX),
         });
         Self {
             events,
@@ -244,6 +271,7 @@ impl Rig {
             wall,
             limits: DispatchLimits::default(),
             retention: Retention::default(),
+            letter_retention: Retention::default(),
             logs,
             writer: None,
             dispatcher: None,
@@ -290,11 +318,10 @@ impl Rig {
     /// Replaces the Triggers.
     pub(super) fn set(&self, triggers: Vec<TriggerEntry>) {
         let triggers: BTreeMap<_, _> = triggers.into_iter().map(|entry| (entry.key.clone(), Arc::new(entry))).collect();
-        let entry = BrokerEntry { key: broker(), retention: self.retention, triggers };
-        self.writer
-            .as_ref()
-            .unwrap()
-            .publish(Table { brokers: BTreeMap::from([(broker(), Arc::new(entry))]), ..Table::default() });
+        let entry =
+            BrokerEntry { key: broker(), retention: self.retention, dead_letters: self.letter_retention, triggers };
+        let brokers = BTreeMap::from([(broker(), Arc::new(entry))]);
+        self.writer.as_ref().unwrap().publish(Table { brokers, ..Table::default() });
     }
 
     /// Stops in order, attempts having `patience` to finish.
@@ -349,7 +376,8 @@ impl Rig {
 
     pub(super) async fn letters(&self) -> Vec<DeadLetter> {
         let limit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
-        let page = self.dead_letters.read(Offset(0), limit).await.unwrap();
+        let first = self.dead_letters.bounds().first;
+        let page = self.dead_letters.read(first, limit).await.unwrap();
         page.records.iter().map(|record| DeadLetter::from_event(&record.event).unwrap()).collect()
     }
 

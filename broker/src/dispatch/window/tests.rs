@@ -15,7 +15,9 @@ fn broker() -> BrokerKey {
 #[derive(Debug, Clone)]
 enum Step {
     Skip,
-    Admit { lane: Option<u64> },
+    Admit {
+        lane: Option<u64>,
+    },
     Take,
     TakeForSink,
     Settle(usize),
@@ -23,6 +25,11 @@ enum Step {
     Defer(usize),
     Strike(usize),
     ToSink(usize),
+    /// A group is taken; what comes of it is applied at once, as the worker does, from the last to the first.
+    Group {
+        most: usize,
+        ends: u64,
+    },
     Later,
     Restart,
 }
@@ -38,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Defer),
         1 => any::<usize>().prop_map(Step::Strike),
         1 => any::<usize>().prop_map(Step::ToSink),
+        3 => (1_usize..6, any::<u64>()).prop_map(|(most, ends)| Step::Group { most, ends }),
         3 => Just(Step::Later),
         1 => Just(Step::Restart),
     ]
@@ -88,7 +96,7 @@ impl Model {
                 self.window.scan_to(self.next);
             }
             Step::Admit { lane } => {
-                self.window.admit(self.next, UnixMicros(1), lane, None);
+                self.window.admit(self.next, UnixMicros(1), 1, lane, None);
                 self.alive.insert(self.next, Known { lane, attempts: 0, phase: Phase::Subscriber });
                 self.next = self.next.next();
             }
@@ -129,11 +137,51 @@ impl Model {
                     *known = Known { attempts: 0, phase: Phase::DeadLetterSink, ..*known };
                 }
             }
+            Step::Group { most, ends } => self.group(most, ends, soon),
             Step::Later => {
                 self.now += Duration::from_millis(600);
                 self.window.wake_due(self.now);
             }
             Step::Restart => self.restart(),
+        }
+    }
+
+    fn group(&mut self, most: usize, ends: u64, soon: Instant) {
+        let group = self.window.take_group(GroupMax { events: most, bytes: 4, retries: 3 }, self.now);
+        assert!(group.len() <= most.min(4), "{group:?}");
+        for (index, taken) in group.iter().enumerate() {
+            let known = self.alive[&taken.offset];
+            assert_eq!((known.attempts, known.phase), (taken.attempts, Phase::Subscriber));
+            assert!(group.len() == 1 || known.attempts < 3, "{:?} makes its last attempt in company", taken.offset);
+            let earlier = self.alive.range(..taken.offset);
+            let mut blocking =
+                earlier.filter(|(_, k)| known.lane.is_some() && k.lane == known.lane && k.phase == Phase::Subscriber);
+            let before = &group[..index];
+            assert!(blocking.all(|(offset, _)| before.iter().any(|other| other.offset == *offset)), "{group:?}");
+            assert!(self.under_way.insert(taken.offset), "{:?} is under way twice", taken.offset);
+        }
+        let mut offsets: Vec<Offset> = group.iter().map(|taken| taken.offset).collect();
+        offsets.sort_unstable();
+        for (index, offset) in offsets.into_iter().enumerate().rev() {
+            self.under_way.remove(&offset);
+            match (ends >> (index * 3)) & 7 {
+                0 => {
+                    self.window.retry(offset, UnixMicros(9), soon);
+                    self.alive.get_mut(&offset).unwrap().attempts += 1;
+                }
+                1 => self.window.part(offset, 1),
+                2 => self.window.strike(offset),
+                3 => self.window.defer(offset, soon),
+                4 => {
+                    self.window.turn_to_sink(offset, offset);
+                    let known = self.alive.get_mut(&offset).unwrap();
+                    *known = Known { attempts: 0, phase: Phase::DeadLetterSink, ..*known };
+                }
+                _ => {
+                    self.window.settle(offset);
+                    self.alive.remove(&offset);
+                }
+            }
         }
     }
 
@@ -147,6 +195,7 @@ impl Model {
                 unsettled: *unsettled,
                 lane: known.lane,
                 appended: UnixMicros(1),
+                bytes: 1,
                 due_at: None,
                 letter: None,
             });
@@ -154,7 +203,7 @@ impl Model {
         // What lies above is matched once more; what was tried is in the list, so nothing starts from zero again.
         for (offset, known) in self.alive.range(cursor.scanned..) {
             assert_eq!((known.attempts, known.phase), (0, Phase::Subscriber), "{offset} lost its attempts");
-            window.admit(*offset, UnixMicros(1), known.lane, None);
+            window.admit(*offset, UnixMicros(1), 1, known.lane, None);
         }
         window.scan_to(self.next);
         self.window = window;
@@ -211,7 +260,7 @@ proptest! {
 #[test]
 fn the_cursor_lists_only_what_was_tried() {
     let mut window: Window<()> = Window::new(Offset(0));
-    (0..1000).for_each(|offset| window.admit(Offset(offset), UnixMicros(1), None, None));
+    (0..1000).for_each(|offset| window.admit(Offset(offset), UnixMicros(1), 1, None, None));
     let taken: Vec<Offset> = (0..3).map(|_| window.take().unwrap().offset).collect();
     window.settle(taken[0]);
     window.settle(taken[2]);

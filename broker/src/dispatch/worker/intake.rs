@@ -45,7 +45,8 @@ impl Worker {
         }
         for fed in self.inbox.drain(..) {
             let lane = order::lane(order, &fed.kept.event);
-            self.window.admit(fed.offset, fed.appended, lane, Some(fed.kept));
+            let bytes = fed.kept.event.size_bytes();
+            self.window.admit(fed.offset, fed.appended, bytes, lane, Some(fed.kept));
         }
         if taken.emptied {
             match taken.detached_at {
@@ -153,7 +154,7 @@ impl Worker {
             let lane = order::lane(entry.order, &record.event);
             // Without a permit it is read again when its turn comes.
             let kept = self.feed.budget().keep(&record.event.detach());
-            self.window.admit(record.offset, record.appended, lane, kept);
+            self.window.admit(record.offset, record.appended, record.event.size_bytes(), lane, kept);
         }
         self.window.scan_to(until.map_or(page.next, |until| page.next.min(until)));
     }

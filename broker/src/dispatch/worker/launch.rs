@@ -6,7 +6,10 @@ use super::Worker;
 use crate::dispatch::attempt::{self, Job, Load};
 use crate::dispatch::awake::AwakePass;
 use crate::dispatch::budget::Kept;
-use crate::dispatch::window::Taken;
+use crate::dispatch::limits::BATCH_BYTES_MAX;
+use crate::dispatch::window::{GroupMax, Taken};
+use crate::log::Offset;
+use crate::triggers::ContentMode;
 use crate::wake::{AwakeGuard, WakeError};
 
 /// The part of a Trigger's concurrency that its dead letter sink may use besides: a slow sink must not use up what
@@ -25,7 +28,7 @@ impl Worker {
                 continue;
             };
             self.to_sink += 1;
-            self.spawn(taken, Some(Load::Letter(letter)), AwakePass::default());
+            self.spawn(vec![taken], Some(letter), AwakePass::default());
         }
         if self.settings.subscriber_waits().is_some() {
             return;
@@ -39,7 +42,10 @@ impl Worker {
         }
         while self.to_subscriber < self.congestion.limit() {
             let Some(pass) = self.awake.pass() else { break };
-            let Some(taken) = self.window.take() else { break };
+            let taken = self.take(now);
+            if taken.is_empty() {
+                break;
+            }
             self.to_subscriber += 1;
             self.spawn(taken, None, pass);
         }
@@ -48,21 +54,36 @@ impl Worker {
         }
     }
 
-    fn spawn(&mut self, mut taken: Taken<Kept>, load: Option<Load>, pass: AwakePass) {
-        let kept = taken.body.take();
-        let job = Job {
+    /// The events of the next request: one, or of a batched Trigger all that are ready, within limits.
+    fn take(&mut self, now: Instant) -> Vec<Taken<Kept>> {
+        let entry = &self.settings.entry;
+        if entry.content_mode != ContentMode::Batched {
+            return self.window.take().into_iter().collect();
+        }
+        let most = GroupMax { events: self.batching.limit(), bytes: BATCH_BYTES_MAX, retries: entry.delivery.retry };
+        self.window.take_group(most, now)
+    }
+
+    fn spawn(&mut self, taken: Vec<Taken<Kept>>, letter: Option<Offset>, pass: AwakePass) {
+        let (number, jitter) = (self.congestion.begin(), self.rng.f64());
+        let jobs = taken.into_iter().map(|taken| Job {
             offset: taken.offset,
-            load: load.unwrap_or_else(|| kept.map_or(Load::Stored, Load::Kept)),
+            load: match (letter, taken.body) {
+                (Some(letter), _) => Load::Letter(letter),
+                (None, Some(kept)) => Load::Kept(kept),
+                (None, None) => Load::Stored,
+            },
             attempts: taken.attempts,
             strikes: taken.strikes,
             settings: self.settings.clone(),
-            pass,
-            number: self.congestion.begin(),
-            jitter: self.rng.f64(),
-        };
+            pass: pass.clone(),
+            number,
+            jitter,
+        });
+        let jobs = jobs.collect();
         self.report.meters.in_flight.inc();
         // A task of its own, so that attempts use all cores.
-        self.attempts.spawn(attempt::run(self.means.clone(), job));
+        self.attempts.spawn(attempt::run(self.means.clone(), jobs));
     }
 
     /// A wake ended.

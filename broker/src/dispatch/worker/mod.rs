@@ -26,7 +26,7 @@ use super::budget::Kept;
 use super::congestion::Congestion;
 use super::feed::{Fed, Feed};
 use super::hub::Hub;
-use super::limits::{DispatchLimits, Pause};
+use super::limits::{BATCH_EVENTS_MAX, DispatchLimits, Pause};
 use super::window::Window;
 use crate::log::{Offset, Page, ReadError};
 use crate::metrics::Metrics;
@@ -101,10 +101,12 @@ pub(super) struct Worker {
     read_pause: Pause,
     read_at: Option<Instant>,
     inbox: Vec<Fed>,
-    attempts: JoinSet<Done>,
+    attempts: JoinSet<Vec<Done>>,
     to_subscriber: usize,
     to_sink: usize,
     congestion: Congestion,
+    /// Events per request of a batched Trigger: fewer for a while after a batch was too large for the subscriber.
+    batching: Congestion,
     awake: Awake,
     report: Report,
     /// The order has changed: events have to be put into other lanes.
@@ -114,7 +116,7 @@ pub(super) struct Worker {
 /// What the worker is woken by.
 enum Stir {
     Control(bool),
-    Done(Option<Result<Done, JoinError>>),
+    Done(Option<Result<Vec<Done>, JoinError>>),
     Woken(Result<AwakeGuard, WakeError>),
     Page(ReadPage),
     Fed,
@@ -129,6 +131,7 @@ impl Worker {
             report: Report::new(parts.board, &parts.metrics, &entry),
             awake: Awake::new(parts.waker, entry.key.clone(), entry.exec.as_ref()),
             congestion: Congestion::new(entry.concurrency),
+            batching: Congestion::new(BATCH_EVENTS_MAX),
             settings: Settings::new(entry),
             control: parts.control,
             stop: None,

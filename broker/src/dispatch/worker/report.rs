@@ -174,8 +174,10 @@ impl Worker {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let status = TriggerStatus {
             broker: logs.key.clone(),
+            began: self.window.began(),
             scanned: self.window.scanned(),
             floor,
+            letters_floor: self.window.letters_floor(),
             unsettled: count(self.window.len()),
             retrying: count(self.window.waiting()),
             in_flight: count(self.to_subscriber + self.to_sink),
@@ -188,12 +190,9 @@ impl Worker {
         let meters = &self.report.meters;
         let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         meters.window_events.set(gauge(status.unsettled));
-        let bounds = logs.events.bounds();
-        let lag = bounds.next.0.saturating_sub(floor.0);
-        meters.lag_events.set(gauge(lag));
-        let records = bounds.next.0.saturating_sub(bounds.first.0).max(1);
-        let bytes = u128::from(bounds.bytes) * u128::from(lag.min(records)) / u128::from(records);
-        meters.lag_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let lag = status.lag(&logs.events.bounds());
+        meters.lag_events.set(gauge(lag.events));
+        meters.lag_bytes.set(gauge(lag.bytes));
         let age = status.oldest_unsettled.map(|oldest| self.means.clock.now().since(oldest));
         meters.oldest_undelivered_seconds.set(age.unwrap_or_default().as_secs_f64());
         // A subscriber that the broker woke goes to sleep without telling its workers.

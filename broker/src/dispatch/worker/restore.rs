@@ -90,7 +90,7 @@ async fn window(
     let found = look_up(log, entry.order, &listed).await?;
     let letters = find_letters(means, &listed, &found).await?;
     let (now, now_at) = (means.clock.now(), Instant::now());
-    let mut window = Window::new(cursor.scanned.min(end));
+    let mut window = Window::resumed(cursor.began, cursor.scanned.min(end));
     let mut missing = 0;
     for unsettled in listed {
         let Some(record) = found.get(&unsettled.offset) else {
@@ -103,6 +103,7 @@ async fn window(
             unsettled,
             lane: record.lane,
             appended: record.appended,
+            bytes: record.bytes,
             due_at: (wait > Duration::ZERO).then(|| now_at + wait),
             letter: letters.get(&unsettled.offset).copied(),
         });
@@ -135,6 +136,7 @@ async fn position(log: &dyn EventLog, start: StartPosition) -> Result<Offset, Re
 struct Found {
     lane: Option<u64>,
     appended: UnixMicros,
+    bytes: usize,
 }
 
 /// Reads the records of unsettled events, near ones together.
@@ -153,7 +155,8 @@ async fn look_up(log: &dyn EventLog, order: Order, listed: &[Unsettled]) -> Resu
             Ok(page) => {
                 for record in &page.records {
                     let lane = order::lane(order, &record.event);
-                    found.insert(record.offset, Found { lane, appended: record.appended });
+                    let bytes = record.event.size_bytes();
+                    found.insert(record.offset, Found { lane, appended: record.appended, bytes });
                 }
                 page.next.max(head.offset.next())
             }

@@ -8,14 +8,17 @@ use crate::dispatch::attempt::{Done, End, Tried};
 use crate::dispatch::limits::STORE_PAUSE;
 use crate::dispatch::status::AttemptRecord;
 
+/// The status by which a subscriber says that a request was too large.
+const PAYLOAD_TOO_LARGE: u16 = 413;
+
 impl Worker {
     /// Applies an attempt that ended, and all others that have ended meanwhile.
-    pub(super) fn apply_all(&mut self, first: Option<Result<Done, JoinError>>) {
+    pub(super) fn apply_all(&mut self, first: Option<Result<Vec<Done>, JoinError>>) {
         let now = Instant::now();
         let mut next = first;
         while let Some(ended) = next {
             match ended {
-                Ok(done) => self.apply(done, now),
+                Ok(done) => self.apply_attempt(done, now),
                 // A fault of the program, not of an event: going on would leave the event unsettled for ever.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => {}
@@ -25,16 +28,30 @@ impl Worker {
         self.touched();
     }
 
-    fn apply(&mut self, done: Done, now: Instant) {
-        let slots = if done.to_sink { &mut self.to_sink } else { &mut self.to_subscriber };
+    /// The request counts once, what it came to counts for each of its events.
+    fn apply_attempt(&mut self, mut all: Vec<Done>, now: Instant) {
+        let Some(to_sink) = all.first().map(|done| done.to_sink) else { return };
+        let slots = if to_sink { &mut self.to_sink } else { &mut self.to_subscriber };
         *slots = slots.saturating_sub(1);
         self.report.meters.in_flight.dec();
-        if let Some(tried) = &done.tried
+        let http = all.iter().find(|done| done.tried.is_some() && done.end != End::Nobody);
+        if let Some((done, tried)) = http.and_then(|done| Some((done, done.tried.as_ref()?))) {
+            self.count(done, tried, now);
+        }
+        // From the last to the first: the next of a lane may go only once all of the lane that went together have left.
+        all.sort_unstable_by_key(|done| std::cmp::Reverse(done.offset));
+        for done in all {
+            self.apply(done, now);
+        }
+    }
+
+    fn apply(&mut self, done: Done, now: Instant) {
+        let offset = done.offset;
+        if let Some(tried) = done.tried.as_ref().filter(|tried| !tried.delivered || done.attempts > 0)
             && done.end != End::Nobody
         {
-            self.count(&done, tried, now);
+            self.remember(&done, tried);
         }
-        let offset = done.offset;
         match &done.end {
             End::Settled { replied, hop_limit } => {
                 let meters = &self.report.meters;
@@ -48,8 +65,13 @@ impl Worker {
             }
             End::Retry { wait } => {
                 self.report.meters.retries.inc();
+                // It may be this event that the subscriber cannot take; smaller companies will tell.
+                if done.company > 1 {
+                    self.window.narrow(offset, done.company / 2);
+                }
                 self.window.retry(offset, self.means.clock.now().after(*wait), now + *wait);
             }
+            End::Apart { most } => self.window.part(offset, *most),
             End::DeadLettered { letter } => {
                 self.report.dead_letter();
                 self.warn_of(&done, "gave up; the event is a dead letter");
@@ -125,14 +147,15 @@ impl Worker {
             }
             meters.odd_replies.inc();
         }
-        if !tried.delivered || done.attempts > 0 {
-            self.remember(done, tried);
-        }
         if done.to_sink {
             return;
         }
+        if tried.code == Some(PAYLOAD_TOO_LARGE) && done.company > 1 {
+            self.batching.failure(done.number);
+        }
         if tried.delivered {
             self.congestion.success();
+            self.batching.success();
             if self.report.worked(now) {
                 self.changed();
             }

@@ -29,6 +29,7 @@ mod reader;
 pub mod record;
 mod recover;
 mod retain;
+mod room;
 mod salvage;
 mod scan;
 mod spans;

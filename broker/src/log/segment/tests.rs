@@ -1,3 +1,4 @@
+mod ahead;
 mod bench;
 
 use std::path::Path;

@@ -26,6 +26,7 @@ use super::gather::write_footer;
 use super::index::Entry;
 use super::options::{SEGMENT_BYTES_MAX, SegmentOptions};
 use super::record::record_bytes;
+use super::room::Room;
 use super::spans::{CachedFrame, Segment};
 use super::view::View;
 use crate::clock::{Clock, UnixMicros};
@@ -65,6 +66,7 @@ pub struct Engine {
     pub(super) next: Offset,
     pub(super) newest: UnixMicros,
     pub(super) marked: bool,
+    pub(super) room: Room,
     state: State,
     _claim: Box<dyn Claim>,
 }
@@ -102,7 +104,8 @@ impl Engine {
         let Resume { current, next, newest, marked } = resume;
         let segment_bytes = options.segment_bytes.min(SEGMENT_BYTES_MAX);
         let options = SegmentOptions { segment_bytes, ..options };
-        Self { view, options, clock, end, current, next, newest, marked, state: State::Writable, _claim: claim }
+        let (room, state) = (Room::default(), State::Writable);
+        Self { view, options, clock, end, current, next, newest, marked, room, state, _claim: claim }
     }
 
     /// The readers' side.
@@ -207,8 +210,14 @@ impl Engine {
         if !self.current.as_ref().is_some_and(fits) {
             self.roll()?;
         }
+        self.look_ahead();
+        let needed = self.current.as_ref().map_or(0, |current| current.at) + length;
+        let enough = |current: &Option<Current>| current.as_ref().is_some_and(|current| needed <= current.allocated);
+        if enough(&self.current) {
+            return Ok(());
+        }
+        self.settle_room();
         let Some(current) = &mut self.current else { return Err(AppendError::Closed) };
-        let needed = current.at + length;
         if needed <= current.allocated {
             return Ok(());
         }
@@ -227,11 +236,12 @@ impl Engine {
 
     /// Writes a frame at the end of the current file and syncs it.
     fn write_synced(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
-        let Some(current) = &mut self.current else { return Err(AppendError::Closed) };
+        let Some(current) = &self.current else { return Err(AppendError::Closed) };
         let (file, path, at) = (current.file.clone(), current.path.clone(), current.at);
         if let Err(error) = file.write_all_at(bytes, at) {
             // Part of the frame may be there. It must be gone for good before anything else is written here; where
             // nothing will be, taking it back only spares the next start from reporting it as damage.
+            self.settle_room();
             let taken_back = file.set_len(at);
             if !is_no_room(&error) {
                 return Err(self.poison("cannot write", &path, &error));
@@ -239,7 +249,9 @@ impl Engine {
             if let Err(error) = taken_back.and_then(|()| file.sync_data()) {
                 return Err(self.poison("cannot take back part of a frame in", &path, &error));
             }
-            current.allocated = at;
+            if let Some(current) = &mut self.current {
+                current.allocated = at;
+            }
             return Err(self.full("cannot write", &error));
         }
         let begun = tokio::time::Instant::now();
@@ -249,6 +261,7 @@ impl Engine {
         if let Some(histogram) = &self.view.metrics.fsync_seconds {
             histogram.observe(begun.elapsed().as_secs_f64());
         }
+        let Some(current) = &mut self.current else { return Err(AppendError::Closed) };
         current.at = at + bytes.len() as u64;
         current.allocated = current.allocated.max(current.at);
         self.writable();
@@ -264,6 +277,7 @@ impl Engine {
         if self.current.as_ref().is_some_and(|current| current.base == self.next) {
             return Ok(());
         }
+        self.settle_room();
         let path = segment_path(&self.view.dir, self.next);
         let id = SegmentId::derive(self.next, self.clock.now());
         let fresh = match self.create(&path, id) {
@@ -334,6 +348,7 @@ impl Engine {
         let Some(current) = &self.current else { return };
         let frame = NewFrame { segment: current.id, base: self.next, appended: self.newest, durable_up_to: self.next };
         let Ok(bytes) = encode_frame(&frame, std::iter::empty(), FRAME_HEADER_BYTES) else { return };
+        self.settle_room();
         if self.write_synced(&bytes).is_ok() {
             self.marked = true;
             if let Some(current) = &self.current {

@@ -5,6 +5,7 @@ use super::*;
 
 const DEFAULTS: Defaults = Defaults {
     retention: Retention { age: Some(Duration::from_secs(60)), bytes: None, discard_above_bytes: Some(7) },
+    dead_letters: Retention { age: Some(Duration::from_secs(90)), bytes: None, discard_above_bytes: None },
     concurrency: 64,
 };
 const SINCE: UnixMicros = UnixMicros(1_000);
@@ -109,12 +110,18 @@ fn content_modes() {
 
 #[test]
 fn retention_comes_from_the_broker_or_the_flags() {
-    let annotations = json!({"reveille.dev/retention-age": "P1D", "reveille.dev/retention-bytes": "1Ki"});
+    let annotations = json!({
+        "reveille.dev/retention-age": "P1D",
+        "reveille.dev/retention-bytes": "1Ki",
+        "reveille.dev/dead-letter-bytes": "2Ki",
+    });
     let table = table([&broker(annotations, Value::Null)], [], DEFAULTS, |_| SINCE);
     let retention = table.brokers.values().next().unwrap().retention;
     assert_eq!(retention.age, Some(Duration::from_secs(86_400)));
     assert_eq!(retention.bytes, Some(1024));
     assert_eq!(retention.discard_above_bytes, Some(7));
+    let letters = table.brokers.values().next().unwrap().dead_letters;
+    assert_eq!((letters.age, letters.bytes), (Some(Duration::from_secs(90)), Some(2048)));
 }
 
 #[test]

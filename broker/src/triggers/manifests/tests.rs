@@ -92,7 +92,7 @@ impl Fixture {
     async fn start(&mut self) {
         let config = ManifestConfig {
             directory: self.directory.path().to_owned(),
-            defaults: Defaults { retention: Retention::default(), concurrency: 8 },
+            defaults: Defaults { retention: Retention::default(), dead_letters: Retention::default(), concurrency: 8 },
             clock: Clock::manual(Arc::clone(&self.now)),
             store: self.store.clone(),
             metrics: self.metrics.clone(),
@@ -328,7 +328,7 @@ async fn a_missing_directory_is_refused_at_start() {
     let fixture = Fixture::new(&[]);
     let config = ManifestConfig {
         directory: fixture.directory.path().join("missing"),
-        defaults: Defaults { retention: Retention::default(), concurrency: 8 },
+        defaults: Defaults { retention: Retention::default(), dead_letters: Retention::default(), concurrency: 8 },
         clock: Clock::system(),
         store: fixture.store.clone(),
         metrics: Metrics::new(),

@@ -1,6 +1,7 @@
 //! One process group: `/bin/sh -c COMMAND` and whatever it starts.
 //!
-//! *Invariants*: when the [`Child`] is gone, so is every process of its group, however it goes. What the command
+//! *Invariants*: when the [`Child`] is gone, so is every process of its group, however it goes, and if the whole broker
+//! goes, [`Heir`] sees to that. What the command
 //! writes ends up in our log, line by line, each line bounded. *Not here*: when to start or stop one.
 
 use std::process::Stdio;
@@ -13,6 +14,7 @@ use tokio::process::{Child as Process, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::heir::Heir;
 use crate::names::TriggerKey;
 
 /// Longest part of a line of output that is logged, in bytes; longer lines are cut. As much as a person reads of one.
@@ -53,6 +55,8 @@ impl Drop for Group {
 pub(super) struct Child {
     process: Process,
     group: Group,
+    /// Ends after the group.
+    _heir: Heir,
     last_line: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -60,6 +64,7 @@ pub(super) struct Child {
 impl Child {
     /// Starts the command with `HOST`, `PORT` and `REVEILLE_TRIGGER` in its environment.
     pub(super) fn start(command: &str, host: &str, port: u16, trigger: &TriggerKey) -> std::io::Result<Self> {
+        let mut heir = Heir::start()?;
         let mut process = Command::new("/bin/sh")
             .arg("-c")
             .arg(command)
@@ -72,6 +77,10 @@ impl Child {
             .process_group(0)
             .spawn()?;
         let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let group = Group(pid);
+        if let Some(pid) = pid {
+            heir.inherit(pid)?;
+        }
         let last_line = Arc::new(Mutex::new(String::new()));
         let mut readers = Vec::with_capacity(2);
         if let Some(stdout) = process.stdout.take() {
@@ -80,7 +89,7 @@ impl Child {
         if let Some(stderr) = process.stderr.take() {
             readers.push(tokio::spawn(follow(stderr, "stderr", trigger.clone(), Some(Arc::clone(&last_line)))));
         }
-        Ok(Self { process, group: Group(pid), last_line, readers })
+        Ok(Self { process, group, _heir: heir, last_line, readers })
     }
 
     /// Waits until the command ends by itself, and says how.

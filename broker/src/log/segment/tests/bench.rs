@@ -1,7 +1,5 @@
 //! Figures of the log alone. `cargo test --release -p broker --lib segment::tests::bench -- --ignored --nocapture`
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,67 +7,10 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::log::contract_suite::event;
-use crate::log::segment::fs::{File, FileSystem, Open};
 use crate::log::segment::{LogMetrics, RealFs, SegmentLog, SegmentOptions};
 use crate::log::{EventLog, Offset, ReadLimit};
 
 const FOR: Duration = Duration::from_secs(3);
-
-/// The real file system, but space is reserved by writing zeros and syncing them.
-#[derive(Debug)]
-struct FilledFs;
-
-#[derive(Debug)]
-struct FilledFile(Arc<dyn File>);
-
-impl File for FilledFile {
-    fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, position)
-    }
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        let zeros = vec![0; 1 << 20];
-        let mut at = self.0.size()?;
-        while at < length {
-            let count = usize::try_from(length - at).unwrap().min(zeros.len());
-            self.0.write_all_at(&zeros[..count], at)?;
-            at += count as u64;
-        }
-        self.0.sync_data()
-    }
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-}
-
-impl FileSystem for FilledFs {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(FilledFile(RealFs.open(path, how)?)))
-    }
-    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
-        RealFs.list(directory)
-    }
-    fn create_dir_all(&self, directory: &Path) -> io::Result<()> {
-        RealFs.create_dir_all(directory)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFs.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFs.remove(path)
-    }
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        RealFs.sync_dir(directory)
-    }
-}
 
 struct Figures {
     per_second: f64,
@@ -85,10 +26,10 @@ fn cpu_seconds() -> f64 {
     fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
-async fn load(fs: Arc<dyn FileSystem>, tasks: u64, batch: u64, reader: bool) -> Figures {
+async fn load(options: SegmentOptions, tasks: u64, batch: u64, reader: bool) -> Figures {
     let dir = tempfile::tempdir().unwrap();
     let opened =
-        SegmentLog::open(fs, dir.path(), SegmentOptions::default(), Clock::system(), LogMetrics::default()).unwrap();
+        SegmentLog::open(Arc::new(RealFs), dir.path(), options, Clock::system(), LogMetrics::default()).unwrap();
     let log = Arc::new(opened);
     let cpu = cpu_seconds();
     let begun = Instant::now();
@@ -144,12 +85,14 @@ async fn follow(log: Arc<SegmentLog>) -> u64 {
 #[ignore = "takes half a minute and says nothing in a debug build"]
 fn figures_of_the_log_alone() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    println!("reserve    tasks batch reader   events/s       p50       p99   CPU s per 100,000");
+    println!("space      tasks batch reader   events/s       p50       p99   CPU s per 100,000");
     for round in 0..2 {
         for (tasks, batch, reader) in [(1, 1, false), (64, 1, false), (64, 1, true), (4, 1000, false), (4, 1000, true)]
         {
-            for (name, fs) in [("fallocate", Arc::new(RealFs) as Arc<dyn FileSystem>), ("zeros", Arc::new(FilledFs))] {
-                let Figures { per_second, p50, p99, cpu_seconds } = runtime.block_on(load(fs, tasks, batch, reader));
+            let with = |zero_ahead_bytes| SegmentOptions { zero_ahead_bytes, ..SegmentOptions::default() };
+            for (name, options) in [("reserved", with(0)), ("zeroed", SegmentOptions::default())] {
+                let Figures { per_second, p50, p99, cpu_seconds } =
+                    runtime.block_on(load(options, tasks, batch, reader));
                 let cpu = cpu_seconds / (per_second * FOR.as_secs_f64()) * 1e5;
                 println!(
                     "{name:10} {tasks:5} {batch:5} {reader:6} {per_second:10.0} {p50:>9.0?} {p99:>9.0?} {cpu:8.2} (round {round})"

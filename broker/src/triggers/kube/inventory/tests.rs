@@ -38,7 +38,8 @@ fn ours() -> (Kind, Value) {
 }
 
 fn made(inventory: &Inventory) -> Table {
-    inventory.table(Defaults { retention: Retention::default(), concurrency: 8 }, Knowledge::Complete)
+    let kept = Retention::default();
+    inventory.table(Defaults { retention: kept, dead_letters: kept, concurrency: 8 }, Knowledge::Complete)
 }
 
 fn entry(inventory: &Inventory, name: &str) -> Option<TriggerEntry> {

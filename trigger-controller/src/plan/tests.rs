@@ -1,0 +1,241 @@
+use serde_json::json;
+
+use super::*;
+use crate::status::summary;
+use crate::world::tests::{broker as broker_object, key, merge, object, service, trigger as trigger_object, world};
+use crate::world::{Gvk, KindState};
+
+fn settings() -> Settings {
+    Settings { default_class: false, cluster_domain: "c.l".into(), ingress_url: "http://in".into() }
+}
+
+fn planned(objects: &[Value], kind: Kind) -> Option<Plan> {
+    let name = if kind == Kind::Broker { "b" } else { "t" };
+    plan(&world(objects), &key(kind, name), &settings())
+}
+
+fn to_service() -> Value {
+    json!({"spec": {"subscriber": {"ref": {"apiVersion": "v1", "kind": "Service", "name": "s"}}}})
+}
+
+fn sound() -> [Value; 3] {
+    [broker_object(&json!({})), service("s", &json!([{"port": 80}])), trigger_object(&to_service())]
+}
+
+/// `Ready`, and the findings that are not True, as `Condition=Status/Reason`.
+fn told(plan: &Plan) -> Vec<String> {
+    let ready = summary(&plan.findings);
+    let not_true = plan.findings.iter().filter(|finding| finding.status != ConditionStatus::True);
+    not_true.chain([&ready]).map(|f| format!("{}={:?}/{}", f.condition, f.status, f.reason)).collect()
+}
+
+#[test]
+fn a_sound_broker_is_ready() {
+    let plan = planned(&sound(), Kind::Broker).unwrap();
+    assert_eq!(told(&plan), ["Ready=True/"]);
+    assert_eq!(plan.fields["address"], json!({"name": "http", "url": "http://in/ns/b"}));
+    assert_eq!(plan.fields["observedGeneration"], 1);
+    assert!(!plan.fields.contains_key("deadLetterSinkUri") && !plan.claim && !plan.pending);
+}
+
+#[test]
+fn brokers_of_other_classes_and_their_triggers_are_left_alone() {
+    let other = json!({"metadata": {"annotations": {"eventing.knative.dev/broker.class": "Kafka"}}});
+    let none = json!({"metadata": {"annotations": {"eventing.knative.dev/broker.class": null}}});
+    for class in [other, none] {
+        let objects = [broker_object(&class), trigger_object(&to_service())];
+        assert_eq!(planned(&objects, Kind::Broker), None);
+        assert_eq!(planned(&objects, Kind::Trigger), None);
+    }
+}
+
+#[test]
+fn a_broker_without_class_is_claimed_by_the_default_class() {
+    let none = json!({"metadata": {"annotations": {"eventing.knative.dev/broker.class": null}}});
+    let world = world(&[broker_object(&none)]);
+    let settings = Settings { default_class: true, ..settings() };
+    assert!(plan(&world, &key(Kind::Broker, "b"), &settings).unwrap().claim);
+}
+
+#[test]
+fn objects_on_their_way_out_are_left_alone() {
+    let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    assert_eq!(planned(&[broker_object(&going)], Kind::Broker), None);
+    let plan = planned(&[broker_object(&going), trigger_object(&to_service())], Kind::Trigger).unwrap();
+    assert!(told(&plan).contains(&"BrokerReady=False/BrokerDoesNotExist".to_owned()));
+}
+
+#[test]
+fn what_is_wrong_with_a_broker() {
+    let sink = |value: Value| json!({"spec": {"delivery": {"deadLetterSink": value}}});
+    let missing = json!({"ref": {"apiVersion": "v1", "kind": "Service", "name": "nope"}});
+    for (rest, expected) in [
+        (sink(missing), "DeadLetterSinkResolved=False/NotFound"),
+        (sink(json!({})), "DeadLetterSinkResolved=False/InvalidDeadLetterSink"),
+        (json!({"spec": {"delivery": {"timeout": "soon"}}}), "SpecValid=False/InvalidSpec"),
+        (json!({"metadata": {"annotations": {"reveille.dev/retention-age": "old"}}}), "SpecValid=False/InvalidSpec"),
+    ] {
+        let plan = planned(&[broker_object(&rest)], Kind::Broker).unwrap();
+        let (condition, rest) = expected.split_once('=').unwrap();
+        assert_eq!(told(&plan), [format!("{condition}={rest}"), format!("Ready={rest}")]);
+        assert!(!summary(&plan.findings).message.is_empty());
+    }
+}
+
+#[test]
+fn a_sound_trigger_is_ready() {
+    let plan = planned(&sound(), Kind::Trigger).unwrap();
+    assert_eq!(told(&plan), ["Ready=True/"]);
+    assert_eq!(plan.fields["subscriberUri"], "http://s.ns.svc.c.l");
+    let conditions: Vec<&str> = plan.findings.iter().map(|finding| finding.condition).collect();
+    let expected =
+        ["BrokerReady", "SpecValid", "FilterValid", "SubscriberResolved", "DeadLetterSinkResolved", "DependencyReady"];
+    assert_eq!(conditions, expected);
+}
+
+#[test]
+fn what_is_wrong_with_a_trigger() {
+    let broken_broker = json!({"spec": {"delivery": {"deadLetterSink": {"uri": "/relative"}}}});
+    let dependency = |text: &str| json!({"metadata": {"annotations": {"knative.dev/dependency": text}}});
+    let source = r#"{"apiVersion":"v1","kind":"Service","name":"nope"}"#;
+    for (change, broker, expected) in [
+        (json!({"spec": {"broker": "other"}}), json!({}), "BrokerReady=False/BrokerDoesNotExist"),
+        (json!({}), broken_broker, "BrokerReady=False/InvalidDeadLetterSink"),
+        (json!({"spec": {"filters": [{"exact": {"TYPE": "x"}}]}}), json!({}), "FilterValid=False/InvalidFilter"),
+        (json!({"spec": {"filters": [{"cesql": "tru"}, {}]}}), json!({}), "FilterValid=False/InvalidFilter"),
+        (json!({"spec": {"subscriber": {"ref": {"name": "nope"}}}}), json!({}), "SubscriberResolved=False/NotFound"),
+        (json!({"spec": {"subscriber": {"ref": null}}}), json!({}), "SubscriberResolved=False/InvalidSubscriber"),
+        (
+            json!({"spec": {"delivery": {"deadLetterSink": {}}}}),
+            json!({}),
+            "DeadLetterSinkResolved=False/InvalidDeadLetterSink",
+        ),
+        (json!({"spec": {"delivery": {"retry": "3"}}}), json!({}), "SpecValid=False/InvalidSpec"),
+        (dependency("?"), json!({}), "DependencyReady=False/ReferenceError"),
+        (dependency(source), json!({}), "DependencyReady=False/DependencyDoesNotExist"),
+    ] {
+        let mut trigger = trigger_object(&to_service());
+        merge(&mut trigger, &change);
+        let plan = planned(&[broker_object(&broker), service("s", &json!([])), trigger], Kind::Trigger).unwrap();
+        let told = told(&plan);
+        assert!(told.iter().any(|one| one == expected), "{expected} is not among {told:?}");
+        assert_eq!(told.last().unwrap().split_once('=').unwrap().1, expected.split_once('=').unwrap().1, "{told:?}");
+        let has_address = !expected.starts_with("SubscriberResolved");
+        assert_eq!(plan.fields.contains_key("subscriberUri"), has_address, "{expected}");
+        assert!(!summary(&plan.findings).message.is_empty());
+    }
+}
+
+#[test]
+fn dead_letter_sinks_own_first_then_the_brokers() {
+    let sink = |uri: &str| json!({"spec": {"delivery": {"deadLetterSink": {"uri": uri}}}});
+    let mut own = trigger_object(&to_service());
+    merge(&mut own, &sink("http://own"));
+    let mut block_without = trigger_object(&to_service());
+    merge(&mut block_without, &json!({"spec": {"delivery": {"retry": 1}}}));
+    for (trigger, expected) in
+        [(own, "http://own"), (trigger_object(&to_service()), "http://brokers"), (block_without, "http://brokers")]
+    {
+        let objects = [broker_object(&sink("http://brokers")), service("s", &json!([])), trigger];
+        assert_eq!(planned(&objects, Kind::Trigger).unwrap().fields["deadLetterSinkUri"], expected);
+    }
+}
+
+#[test]
+fn dependencies_are_as_ready_as_they_say() {
+    let condition =
+        |status: &str| json!({"conditions": [{"type": "Ready", "status": status, "reason": "Why", "message": "m"}]});
+    let mut behind = condition("True");
+    merge(&mut behind, &json!({"observedGeneration": 0}));
+    for (status, expected) in [
+        (condition("True"), None),
+        (condition("False"), Some("DependencyReady=False/Why")),
+        (condition("Unknown"), Some("DependencyReady=Unknown/Why")),
+        (behind, Some("DependencyReady=Unknown/GenerationNotEqual")),
+        (json!({}), Some("DependencyReady=Unknown/DependencyNotConfigured")),
+    ] {
+        let mut trigger = trigger_object(&to_service());
+        let text = r#"{"apiVersion":"sources.knative.dev/v1","kind":"PingSource","name":"p"}"#;
+        merge(&mut trigger, &json!({"metadata": {"annotations": {"knative.dev/dependency": text}}}));
+        let source = object("sources.knative.dev/v1", "PingSource", "p", &json!({"status": status}));
+        let objects = [broker_object(&json!({})), service("s", &json!([])), trigger, source];
+        let plan = planned(&objects, Kind::Trigger).unwrap();
+        assert_eq!(told(&plan).first().map(String::as_str), expected.or(Some("Ready=True/")));
+    }
+}
+
+#[test]
+fn an_address_that_cannot_work_leaves_the_trigger_ready() {
+    let trigger = trigger_object(&json!({"spec": {"subscriber": {"uri": "bad://uri"}}}));
+    let plan = planned(&[broker_object(&json!({})), trigger], Kind::Trigger).unwrap();
+    assert_eq!(told(&plan), ["Ready=True/"]);
+    assert_eq!(plan.fields["subscriberUri"], "bad://uri");
+    assert!(plan.findings.iter().any(|finding| finding.reason == "UnsupportedScheme"));
+}
+
+#[test]
+fn what_has_not_been_read_is_pending() {
+    let unread = trigger_object(
+        &json!({"spec": {"subscriber": {"ref": {"apiVersion": "x.dev/v1", "kind": "Thing", "name": "a"}}}}),
+    );
+    let plan = planned(&[broker_object(&json!({})), unread], Kind::Trigger).unwrap();
+    assert!(plan.pending);
+    assert_eq!(told(&plan), ["SubscriberResolved=Unknown/Resolving", "Ready=Unknown/Resolving"]);
+}
+
+#[test]
+fn two_controllers_do_not_take_turns_over_a_trigger_without_broker() {
+    let theirs = json!({"metadata": {"managedFields": [
+        {"manager": "mtbroker-controller", "fieldsV1": {"f:status": {"f:conditions": {}}}}]}});
+    let mut trigger = trigger_object(&to_service());
+    merge(&mut trigger, &theirs);
+    assert_eq!(planned(&[trigger.clone()], Kind::Trigger), None);
+    assert!(
+        planned(&[broker_object(&json!({})), trigger], Kind::Trigger).is_some(),
+        "with a Broker of ours it is ours"
+    );
+}
+
+#[test]
+fn wake_targets() {
+    let workload = |kind: &str, name: &str, meta: Value| {
+        let mut workload = object(
+            "apps/v1",
+            kind,
+            name,
+            &json!({"spec": {"template": {"metadata": {"labels": {"app": "s", "v": "1"}}}}}),
+        );
+        merge(&mut workload, &json!({"metadata": meta}));
+        workload
+    };
+    let owned = json!({"ownerReferences": [{"controller": true, "kind": "Revision", "name": "r"}]});
+    for (workloads, expected) in [
+        (vec![workload("Deployment", "d", json!({}))], "apps/v1/Deployment/d"),
+        (vec![workload("StatefulSet", "x", json!({}))], "apps/v1/StatefulSet/x"),
+        (vec![], "NotWakeable: the selector of Service `s` matches the pod template of no"),
+        (
+            vec![workload("Deployment", "d", owned)],
+            "ManagedByOther: Deployment `d` behind Service `s` is managed by Revision r",
+        ),
+        (
+            vec![workload("Deployment", "d", json!({})), workload("StatefulSet", "x", json!({}))],
+            "AmbiguousWakeTarget: Service `s` selects the pods of 2 workloads (Deployment `d`, StatefulSet `x`)",
+        ),
+    ] {
+        let mut objects = sound().to_vec();
+        objects.extend(workloads);
+        let plan = planned(&objects, Kind::Trigger).unwrap();
+        let told: Vec<&String> = plan.annotations.values().collect();
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+        assert_eq!(plan.annotations.contains_key("reveille.dev/wake-target"), expected.starts_with("apps"));
+    }
+}
+
+#[test]
+fn a_wake_target_that_may_not_be_read_says_so() {
+    let mut world = world(&sound());
+    world.refuse(&Gvk::deployment(), KindState::Forbidden("denied".into()));
+    let plan = plan(&world, &key(Kind::Trigger, "t"), &settings()).unwrap();
+    assert!(plan.annotations["reveille.dev/wake-target-reason"].starts_with("NotPermitted"), "{plan:?}");
+    assert_eq!(told(&plan), ["Ready=True/"]);
+}
