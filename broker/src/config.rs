@@ -58,9 +58,12 @@ pub struct ServeConfig {
     /// Directory of Broker and Trigger manifests (YAML), read again when they change
     #[arg(long, value_name = "DIR", env = "REVEILLE_MANIFESTS")]
     pub manifests: Option<PathBuf>,
-    /// Take Brokers and Triggers from the Kubernetes API (not in this release)
+    /// Take Brokers and Triggers from the Kubernetes API (KUBECONFIG, or the pod's ServiceAccount)
     #[arg(long, env = "REVEILLE_KUBE", value_parser = BoolishValueParser::new())]
     pub kube: bool,
+    /// With --kube: serve Brokers that name no class, too
+    #[arg(long, env = "REVEILLE_DEFAULT_CLASS", value_parser = BoolishValueParser::new())]
+    pub default_class: bool,
     /// Let Triggers start local commands (annotation reveille.dev/exec)
     #[arg(long, env = "REVEILLE_ALLOW_EXEC", value_parser = BoolishValueParser::new())]
     pub allow_exec: bool,
@@ -145,6 +148,7 @@ impl ServeConfig {
             data,
             manifests: Some(manifests),
             kube: false,
+            default_class: false,
             allow_exec: false,
             max_event_bytes: Size(1 << 20),
             max_request_bytes: Size(16 << 20),
@@ -201,10 +205,15 @@ impl ServeConfig {
     }
 
     fn check_access(&self, faults: &mut Vec<String>) {
-        if self.kube {
-            faults.push("--kube is not in this release; use --manifests DIR".to_owned());
-        } else if self.manifests.is_none() {
-            faults.push("there is no source of Brokers and Triggers; give --manifests DIR".to_owned());
+        match (self.kube, &self.manifests) {
+            (true, Some(_)) => faults.push("--kube and --manifests are both given; give one of the two".to_owned()),
+            (false, None) => {
+                faults.push("there is no source of Brokers and Triggers; give --manifests DIR or --kube".to_owned());
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+        if self.default_class && !self.kube {
+            faults.push("--default-class goes with --kube; leave it out, or give --kube".to_owned());
         }
         if !self.admin_addr.ip().is_loopback() && self.admin_token_file.is_none() {
             faults.push(format!(

@@ -18,6 +18,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
+use tokio::sync::watch;
 
 pub use lag::LagReporter;
 
@@ -37,9 +38,10 @@ pub struct Readiness(Arc<Flags>);
 #[derive(Debug, Default)]
 struct Flags {
     listening: AtomicBool,
-    triggers_loaded: AtomicBool,
+    triggers_loaded: watch::Sender<bool>,
     draining: AtomicBool,
     unopened: Mutex<Vec<BrokerKey>>,
+    source: Mutex<Option<String>>,
 }
 
 impl Readiness {
@@ -56,12 +58,26 @@ impl Readiness {
 
     /// Brokers and Triggers have been read, and their logs are open.
     pub fn triggers_loaded(&self) {
-        self.0.triggers_loaded.store(true, Ordering::Release);
+        self.0.triggers_loaded.send_replace(true);
+    }
+
+    /// Waits for [`Readiness::triggers_loaded`].
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn until_triggers_loaded(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.0.triggers_loaded.subscribe().wait_for(|loaded| *loaded).await;
     }
 
     /// These Brokers are configured, but their logs could not be opened; publishers get 404 for them.
     pub fn unopened(&self, brokers: &[BrokerKey]) {
         brokers.clone_into(&mut self.0.unopened.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is wrong with the source of Brokers and Triggers while the last known ones are served.
+    pub fn source(&self, trouble: Option<String>) {
+        *self.0.source.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// The broker is going to stop. Call this before anything is stopped.
@@ -102,7 +118,7 @@ pub enum PartState {
 /// One part of the answer of `/ready`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// `draining`, `ingress`, `triggers`, `state`, or `log NAMESPACE/NAME` for a log with trouble.
+    /// `draining`, `ingress`, `triggers`, `state`; with trouble also `kubernetes` and `log NAMESPACE/NAME`.
     pub name: String,
     /// How it does.
     pub state: PartState,
@@ -133,9 +149,15 @@ impl HealthParts {
         let mut parts = vec![
             flag("draining", !flags.draining.load(Ordering::Acquire), "the broker is stopping"),
             flag("ingress", flags.listening.load(Ordering::Acquire), "not listening yet"),
-            flag("triggers", flags.triggers_loaded.load(Ordering::Acquire), "not read yet"),
+            flag("triggers", *flags.triggers_loaded.borrow(), "not read yet"),
             state_part(self.state.health()),
         ];
+        let source = flags.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        parts.extend(source.map(|detail| Part {
+            name: "kubernetes".to_owned(),
+            state: PartState::Degraded,
+            detail: Some(detail),
+        }));
         let unopened = flags.unopened.lock().unwrap_or_else(PoisonError::into_inner);
         parts.extend(unopened.iter().map(|key| {
             let detail = "cannot be opened, the log of this broker says why; it is tried again".to_owned();

@@ -159,6 +159,12 @@ metrics! {
     wake_seconds: Histogram = "wake_duration", Some(Unit::Seconds), "Time from the decision to wake to readiness", seconds_histogram();
     /// Manifests that could not be used, at the last look.
     manifest_faults: Gauge = "manifest_faults", None::<Unit>, "Faulty manifests at the last look", Gauge::default();
+    /// Whether the Kubernetes API server answers: 1, or 0 while the last known table is served.
+    kube_connected: Gauge = "kube_connected", None::<Unit>, "Whether the Kubernetes API server answers", Gauge::default();
+    /// Objects seen that could not be used.
+    kube_object_faults: Counter = "kube_object_faults", None::<Unit>, "Brokers and Triggers seen that could not be used", Counter::default();
+    /// Faults of Brokers and Triggers now.
+    kube_faulty_objects: Gauge = "kube_faults", None::<Unit>, "Faults of Brokers and Triggers at the moment", Gauge::default();
 }
 
 impl Default for Metrics {

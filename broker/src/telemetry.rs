@@ -18,6 +18,9 @@ use crate::config::LogFormat;
 /// Longest filter, in bytes: room for a directive for every module.
 pub const FILTER_BYTES_MAX: usize = 4096;
 
+/// The Kubernetes client logs each error that it returns; it is logged where it is handled.
+const CLIENT_ERRORS: &str = "kube_client::client::builder=off";
+
 /// Why logging could not be set up or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TelemetryError {
@@ -104,7 +107,11 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
     if filter.len() > FILTER_BYTES_MAX {
         return Err(refuse("it is longer than 4096 bytes"));
     }
-    EnvFilter::try_new(filter.trim()).map_err(|error| refuse(&error.to_string()))
+    let filter = EnvFilter::try_new(filter.trim()).map_err(|error| refuse(&error.to_string()))?;
+    match CLIENT_ERRORS.parse() {
+        Ok(directive) => Ok(filter.add_directive(directive)),
+        Err(_) => Ok(filter),
+    }
 }
 
 #[cfg(test)]

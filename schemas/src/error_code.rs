@@ -36,6 +36,8 @@ pub enum ErrorCode {
     LogUnavailable,
     /// The broker is stopping.
     ShuttingDown,
+    /// The broker does not know yet which Brokers there are.
+    StartingUp,
     /// The request did not arrive in time.
     RequestTimeout,
     /// Credentials are missing or wrong.
@@ -66,7 +68,7 @@ const fn row(text: &'static str, title: &'static str, status: u16, retryable: bo
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MalformedEvent,
         Self::UnsupportedFormat,
         Self::UnknownBroker,
@@ -78,6 +80,7 @@ impl ErrorCode {
         Self::OutOfSpace,
         Self::LogUnavailable,
         Self::ShuttingDown,
+        Self::StartingUp,
         Self::RequestTimeout,
         Self::Unauthorized,
         Self::BadRequest,
@@ -105,6 +108,7 @@ impl ErrorCode {
             // The write may have reached the disk before its sync failed.
             Self::LogUnavailable => row("log_unavailable", "The broker's log takes no events", 503, true, false),
             Self::ShuttingDown => row("shutting_down", "The broker is stopping", 503, true, true),
+            Self::StartingUp => row("starting_up", "The broker does not know its Brokers yet", 503, true, true),
             Self::RequestTimeout => row("request_timeout", "The request did not arrive in time", 408, true, true),
             Self::Unauthorized => row("unauthorized", "Credentials are missing or wrong", 401, false, true),
             Self::BadRequest => row("bad_request", "The request is not valid", 400, false, true),

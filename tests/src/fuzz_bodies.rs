@@ -234,7 +234,14 @@ fn cursor_seeds() -> Vec<Vec<u8>> {
         event(9, 1_700_000_000_000_000, Phase::DeadLetterSink),
         event(900_000, 1_700_000_000_500_000, Phase::Subscriber),
     ];
-    let cursor = Cursor { broker, began: Offset(3), scanned: Offset(1_000_000), unsettled, retired: None };
+    let cursor = Cursor {
+        incarnation: Some("e0f2b1d4-uid".into()),
+        broker,
+        began: Offset(3),
+        scanned: Offset(1_000_000),
+        unsettled,
+        retired: None,
+    };
     let retired = Cursor { unsettled: Vec::new(), retired: Some(UnixMicros(7)), ..cursor.clone() };
     vec![encode_cursor(&cursor), encode_cursor(&retired)]
 }

@@ -116,7 +116,7 @@ fn trigger_item(parts: &AdminParts, trigger: &TriggerEntry) -> TriggerItem {
         namespace: trigger.key.namespace.to_string(),
         name: trigger.key.name.to_string(),
         broker: trigger.broker.name.to_string(),
-        subscriber: trigger.subscriber.uri.clone(),
+        subscriber: trigger.subscriber.shown().to_owned(),
         state: if closed.is_some() { TriggerState::Failing } else { state_of(status.as_ref()) },
         lag: lag(status.as_ref(), bounds.unwrap_or_default(), parts.clock.now()),
         in_flight: status.as_ref().map_or(0, |status| status.in_flight),

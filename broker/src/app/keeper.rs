@@ -14,7 +14,7 @@ use super::engine::LogOpener;
 use crate::health::Readiness;
 use crate::log::{BrokerLogs, LogSet};
 use crate::names::BrokerKey;
-use crate::triggers::{Table, TableSource, TableWriter};
+use crate::triggers::{Knowledge, Table, TableSource, TableWriter};
 
 /// How long to wait before a log that would not open is tried again: long enough not to fill the operator's screen.
 const REOPEN_AFTER: Duration = Duration::from_secs(10);
@@ -74,6 +74,10 @@ impl LogKeeper {
             logs.dead_letters.close().await;
         }
         self.readiness.unopened(&failed);
+        self.logs.set_incomplete(table.knowledge == Knowledge::Nothing);
+        if table.knowledge != Knowledge::Nothing {
+            self.readiness.triggers_loaded();
+        }
         failed
     }
 
@@ -101,6 +105,8 @@ impl LogKeeper {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::log::Retention;
     use crate::triggers::BrokerEntry;
@@ -123,5 +129,34 @@ mod tests {
         }
         let open = [key("kept"), key("gone")].into_iter().collect();
         assert_eq!(plan(&open, &table), Plan { open: vec![key("new")], close: vec![key("gone")] });
+    }
+
+    #[tokio::test]
+    async fn ready_once_the_logs_of_the_known_brokers_are_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = Arc::new(crate::app::DataDir::claim(dir.path()).unwrap());
+        let config = crate::config::ServeConfig::local(dir.path().join("data"), dir.path().join("manifests"));
+        let opener = LogOpener::new(data, &config, crate::clock::Clock::system(), crate::metrics::Metrics::new());
+        let ((_, source), (downstream, _)) = (TableSource::new(), TableSource::new());
+        let (logs, readiness) = (LogSet::new(), Readiness::new());
+        let keeper = LogKeeper {
+            source,
+            downstream,
+            logs: logs.clone(),
+            opener: Arc::new(opener),
+            readiness: readiness.clone(),
+        };
+        keeper.apply(&Arc::new(Table { knowledge: Knowledge::Nothing, ..Table::default() })).await;
+        assert!(logs.is_incomplete() && readiness.until_triggers_loaded().now_or_never().is_none());
+        let entry = BrokerEntry {
+            key: key("b"),
+            retention: Retention::default(),
+            dead_letters: Retention::default(),
+            triggers: Default::default(),
+        };
+        let brokers = [(key("b"), Arc::new(entry))].into();
+        keeper.apply(&Arc::new(Table { brokers, knowledge: Knowledge::Provisional, ..Table::default() })).await;
+        assert!(!logs.is_incomplete() && logs.get("default", "b").is_some());
+        assert!(readiness.until_triggers_loaded().now_or_never().is_some());
     }
 }

@@ -31,15 +31,33 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let print_addrs = config.print_addrs;
     let running = start(config, telemetry).await?;
     let addrs = running.addrs();
-    tracing::info!(ingress = %addrs.ingress, health = %addrs.health, admin = %addrs.admin, "ready");
-    if print_addrs {
-        let line = serde_json::to_string(&addrs)?;
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write the addresses to stdout")?;
-    }
-    let signal = drain::requested().await.context("cannot wait for signals")?;
+    tracing::info!(ingress = %addrs.ingress, health = %addrs.health, admin = %addrs.admin, "listening");
+    let signal = drain::requested();
+    tokio::pin!(signal);
+    let early = tokio::select! {
+        biased;
+        () = running.until_loaded() => None,
+        early = &mut signal => Some(early),
+    };
+    let asked = match early {
+        Some(asked) => asked,
+        None => {
+            tracing::info!("ready");
+            if print_addrs {
+                print(&addrs)?;
+            }
+            signal.await
+        }
+    };
+    let signal = asked.context("cannot wait for signals")?;
     tracing::info!(signal, "stopping: no new events, finishing what is under way");
     let result = running.stop().await;
     tracing::info!("stopped");
     result
+}
+
+fn print(addrs: &Addrs) -> anyhow::Result<()> {
+    let line = serde_json::to_string(addrs)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write the addresses to stdout")
 }

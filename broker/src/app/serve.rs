@@ -1,10 +1,13 @@
 //! Starting and stopping, in order.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -32,6 +35,7 @@ use crate::state::sled::{Options as StateOptions, SledStore};
 use crate::telemetry::TelemetryHandle;
 use crate::triggers::TableSource;
 use crate::triggers::convert::Defaults;
+use crate::triggers::kube::{KubeConfig, KubeService};
 use crate::triggers::manifests::{ManifestConfig, Manifests};
 use crate::wake::Waker;
 use crate::wake::exec::{ExecWaker, STOP_GRACE};
@@ -76,7 +80,8 @@ struct Base {
     stop_table: CancellationToken,
 }
 
-/// Builds every part and starts it. Once this returns, publishers are served.
+/// Builds every part and starts it. Once this returns, publishers are served, or told to wait while nobody knows which
+/// Brokers there are.
 ///
 /// # Errors
 /// One clear line: which address, directory or manifest is the trouble, and what to do.
@@ -100,7 +105,6 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     let addrs = listeners.addrs()?;
     let stop_sides = CancellationToken::new();
     let health = crate::health::router(base.health_parts(telemetry));
-    let faults = triggers.manifests;
     let admin = admin::router(AdminParts {
         logs: base.logs.clone(),
         board: base.board.clone(),
@@ -108,7 +112,7 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
         state: base.state.clone(),
         clock: base.clock.clone(),
         token,
-        faults: Arc::new(move || faults.faults().iter().map(ToString::to_string).collect()),
+        faults: triggers.faults,
         stop: stop_sides.clone(),
     });
     let ingress = IngressState::new(base.logs.clone(), base.metrics.clone(), ingress_limits(&config));
@@ -126,9 +130,15 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     })
 }
 
+/// What is wrong with Brokers and Triggers at the moment.
+type Faults = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// A source of Brokers and Triggers: its faults, its table, and what keeps both current.
+type Source = (Faults, TableSource, BoxFuture<'static, ()>);
+
 /// Where Triggers come from, once it runs.
 struct Triggers {
-    manifests: Manifests,
+    faults: Faults,
     table: TableSource,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -136,32 +146,46 @@ struct Triggers {
 impl Base {
     /// Reads the manifests, opens the logs of their Brokers, and keeps both current.
     async fn triggers(&self, config: &ServeConfig, data: Arc<DataDir>) -> anyhow::Result<Triggers> {
-        let Some(directory) = config.manifests.clone() else {
-            bail!("there is no source of Brokers and Triggers; give --manifests DIR");
+        let (faults, source, service) = match config.manifests.clone() {
+            Some(directory) => self.manifests(config, directory).await?,
+            None if config.kube => self.kube(config).await?,
+            None => bail!("there is no source of Brokers and Triggers; give --manifests DIR or --kube"),
         };
-        let (manifests, source, service) = Manifests::start(ManifestConfig {
-            directory,
-            defaults: Defaults {
-                retention: config.retention(),
-                dead_letters: config.dead_letter_retention(),
-                concurrency: config.concurrency,
-            },
-            clock: self.clock.clone(),
-            store: self.state.clone(),
-            metrics: self.metrics.clone(),
-        })
-        .await?;
         let opener = Arc::new(LogOpener::new(data, config, self.clock.clone(), self.metrics.clone()));
         let (downstream, table) = TableSource::new();
         let (logs, readiness) = (self.logs.clone(), self.readiness.clone());
         let keeper = LogKeeper { source, downstream, logs, opener, readiness };
         let failed = keeper.apply(&keeper.source.current()).await;
-        self.readiness.triggers_loaded();
-        let tasks = vec![
-            tokio::spawn(keeper.run(failed, self.stop_table.clone())),
-            tokio::spawn(service.run(self.stop_table.clone())),
-        ];
-        Ok(Triggers { manifests, table, tasks })
+        let tasks = vec![tokio::spawn(keeper.run(failed, self.stop_table.clone())), tokio::spawn(service)];
+        Ok(Triggers { faults, table, tasks })
+    }
+
+    async fn manifests(&self, config: &ServeConfig, directory: PathBuf) -> anyhow::Result<Source> {
+        let (manifests, source, service) = Manifests::start(ManifestConfig {
+            directory,
+            defaults: defaults(config),
+            clock: self.clock.clone(),
+            store: self.state.clone(),
+            metrics: self.metrics.clone(),
+        })
+        .await?;
+        let faults: Faults = Arc::new(move || manifests.faults().iter().map(ToString::to_string).collect());
+        Ok((faults, source, service.run(self.stop_table.clone()).boxed()))
+    }
+
+    async fn kube(&self, config: &ServeConfig) -> anyhow::Result<Source> {
+        let readiness = self.readiness.clone();
+        let (kube, source, service) = KubeService::start(KubeConfig {
+            default_class: config.default_class,
+            defaults: defaults(config),
+            clock: self.clock.clone(),
+            store: self.state.clone(),
+            metrics: self.metrics.clone(),
+            tell: Arc::new(move |trouble| readiness.source(trouble)),
+        })
+        .await?;
+        let faults: Faults = Arc::new(move || kube.faults());
+        Ok((faults, source, service.run(self.stop_table.clone()).boxed()))
     }
 
     fn dispatcher(
@@ -197,6 +221,14 @@ impl Base {
             lag: Arc::new(LagReporter::new(metrics, board, logs, self.clock.clone())),
             telemetry,
         }
+    }
+}
+
+fn defaults(config: &ServeConfig) -> Defaults {
+    Defaults {
+        retention: config.retention(),
+        dead_letters: config.dead_letter_retention(),
+        concurrency: config.concurrency,
     }
 }
 
@@ -272,6 +304,14 @@ impl Running {
     #[must_use]
     pub fn addrs(&self) -> Addrs {
         self.addrs
+    }
+
+    /// Waits until Brokers and Triggers are known and `/ready` may say so.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn until_loaded(&self) {
+        self.base.readiness.until_triggers_loaded().await;
     }
 
     /// Stops in order: not ready any more, publishers' requests finished, deliveries under way finished or left for the

@@ -100,6 +100,7 @@ fn exit_of(code: ErrorCode) -> Exit {
         | ErrorCode::OutOfSpace
         | ErrorCode::LogUnavailable
         | ErrorCode::ShuttingDown
+        | ErrorCode::StartingUp
         | ErrorCode::RequestTimeout
         | ErrorCode::Unauthorized
         | ErrorCode::Refused => Exit::Refused,

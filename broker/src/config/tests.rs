@@ -33,11 +33,11 @@ fn the_defaults_are_those_of_local_apart_from_addresses() {
 #[test]
 fn all_faults_are_listed_at_once() {
     let listed = faults(
-        "--kube --admin-addr 0.0.0.0:8080 --max-event-bytes 2MiB --max-request-bytes 1MiB --concurrency 0 \
+        "--kube --manifests m --admin-addr 0.0.0.0:8080 --max-event-bytes 2MiB --max-request-bytes 1MiB --concurrency 0 \
          --state-flush-interval 5m --log-level =x=",
     );
     let expected = [
-        "--kube is not in this release",
+        "--kube and --manifests are both given",
         "--admin-addr 0.0.0.0:8080 is open to other machines",
         "--ingress-addr and --admin-addr are both 0.0.0.0:8080",
         "--max-event-bytes 2MiB is more than --max-request-bytes 1MiB",
@@ -57,6 +57,7 @@ fn all_faults_are_listed_at_once() {
 fn single_faults() {
     for (args, start) in [
         ("", "there is no source of Brokers and Triggers"),
+        ("--manifests m --default-class", "--default-class goes with --kube"),
         ("--manifests m --admin-addr 10.0.0.1:9091", "--admin-addr 10.0.0.1:9091 is open"),
         ("--manifests m --max-event-bytes 0", "--max-event-bytes must not be 0"),
         ("--manifests m --max-request-bytes 1GiB --max-in-flight-bytes 2GiB", "--max-request-bytes 1GiB is more"),
@@ -68,7 +69,11 @@ fn single_faults() {
         let listed = faults(args);
         assert!(listed.len() == 1 && listed[0].starts_with(start), "{args}: {listed:?}");
     }
-    for sound in ["--manifests m --admin-addr [::1]:0", "--manifests m --admin-addr 10.0.0.1:1 --admin-token-file t"] {
+    for sound in [
+        "--kube --default-class",
+        "--manifests m --admin-addr [::1]:0",
+        "--manifests m --admin-addr 10.0.0.1:1 --admin-token-file t",
+    ] {
         assert_eq!(faults(sound), [""; 0], "{sound}");
     }
 }

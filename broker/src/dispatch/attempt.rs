@@ -23,7 +23,7 @@ use crate::deliver::{Attempt, Failure, Outcome, Transport};
 use crate::event::Event;
 use crate::log::{BrokerLogs, EventLog, Offset, ReadError, ReadLimit};
 use crate::names::TriggerKey;
-use crate::triggers::{Target, TriggerEntry};
+use crate::triggers::{Recipient, Target, TriggerEntry};
 
 /// Attempts in a row that may find nobody at a subscriber that the broker wakes before one counts: the subscriber was
 /// stopped or fell over, which is not the event's fault, but may not go on for ever.
@@ -34,22 +34,36 @@ const STRIKES_MAX: u8 = 3;
 pub(super) struct Settings {
     pub(super) entry: Arc<TriggerEntry>,
     pub(super) endpoint: Arc<str>,
-    subscriber: Arc<Target>,
+    /// `None` while its address is not known.
+    subscriber: Option<Arc<Target>>,
     sink: Option<Arc<Target>>,
 }
 
 impl Settings {
     pub(super) fn new(entry: Arc<TriggerEntry>) -> Arc<Self> {
         Arc::new(Self {
-            endpoint: entry.subscriber.uri.as_str().into(),
-            subscriber: Arc::new(entry.subscriber.clone()),
-            sink: entry.delivery.dead_letter_sink.clone().map(Arc::new),
+            endpoint: entry.subscriber.shown().into(),
+            subscriber: entry.subscriber.target().cloned().map(Arc::new),
+            sink: entry.delivery.dead_letter_sink.as_ref().and_then(Recipient::target).cloned().map(Arc::new),
             entry,
         })
     }
 
     pub(super) fn has_sink(&self) -> bool {
-        self.sink.is_some()
+        self.entry.delivery.dead_letter_sink.is_some()
+    }
+
+    /// Dead letters have to wait until the sink's address is known.
+    pub(super) fn sink_waits(&self) -> bool {
+        self.has_sink() && self.sink.is_none()
+    }
+
+    /// Events have to wait until the subscriber's address is known: why.
+    pub(super) fn subscriber_waits(&self) -> Option<String> {
+        match &self.entry.subscriber {
+            Recipient::At(_) => None,
+            Recipient::Unresolved { what, why } => Some(format!("{what} is not resolved: {why}")),
+        }
     }
 }
 
@@ -278,7 +292,7 @@ async fn give_up(means: &Means, job: &Job, event: &Event, reason: Reason, failur
         error: failure.error.clone(),
         attempts: job.attempts.saturating_add(1),
         failed_at: means.clock.now(),
-        error_dest: job.settings.entry.subscriber.uri.clone(),
+        error_dest: job.settings.endpoint.to_string(),
         error_body: failure.body.clone(),
         event: event.clone(),
     };

@@ -24,7 +24,7 @@ use super::worker::{Control, Stop, Worker, WorkerParts};
 use crate::log::BrokerLogs;
 use crate::names::{BrokerKey, TriggerKey};
 use crate::state::Cursor;
-use crate::triggers::{BrokerEntry, StartPosition, Table, TriggerEntry};
+use crate::triggers::{BrokerEntry, Knowledge, StartPosition, Table, TriggerEntry};
 
 /// Wait before a Broker whose log is not open is looked at again, if the table does not change before.
 const LOG_WAIT: Duration = Duration::from_millis(500);
@@ -106,7 +106,7 @@ impl Supervisor {
                 changed = table.changed(), if followed => followed = changed.is_some(),
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
                 () = tokio::time::sleep(LOG_WAIT), if !complete => {}
-                _ = sweep.tick() => self.sweep(),
+                _ = sweep.tick() => self.sweep(&table.current()),
             }
         }
         let deadline = (*stopped.borrow()).unwrap_or_else(Instant::now);
@@ -153,12 +153,13 @@ impl Supervisor {
             let entry = table.brokers.get(&worker.broker).and_then(|broker| broker.triggers.get(key));
             let logs = self.parts.logs.get(worker.broker.namespace.as_str(), worker.broker.name.as_str());
             let same_logs = logs.is_some_and(|logs| Arc::ptr_eq(&logs, &worker.logs));
-            if worker.stopping || (entry.is_some() && same_logs) {
+            let same = entry.is_some_and(|entry| entry.incarnation == worker.entry.incarnation);
+            if worker.stopping || (same && same_logs) {
                 continue;
             }
             tracing::info!(broker = %worker.broker, trigger = %key, "trigger stops");
             worker.stopping = true;
-            let stop = Stop { retire: entry.is_none(), deadline: None };
+            let stop = Stop { retire: !same, deadline: None };
             worker.control.send_modify(|control| control.stop = Some(stop));
         }
     }
@@ -278,7 +279,10 @@ impl Supervisor {
     }
 
     /// Removes the cursors of Triggers that are gone for good.
-    fn sweep(&mut self) {
+    fn sweep(&mut self, table: &Table) {
+        if table.knowledge != Knowledge::Complete {
+            return;
+        }
         let kept = self.parts.limits.retired_kept;
         let now = self.parts.clock.now();
         // Those that had no Trigger when we started may belong to a manifest that is broken for the moment; they
@@ -286,7 +290,8 @@ impl Supervisor {
         let long_up = self.began.elapsed() >= kept;
         let state = &self.parts.state;
         self.cursors.retain(|key, cursor| {
-            let gone = cursor.retired.map_or(long_up, |retired| now.since(retired) >= kept);
+            let gone =
+                !table.unserved.contains(key) && cursor.retired.map_or(long_up, |retired| now.since(retired) >= kept);
             if gone {
                 state.remove_cursor(key);
                 tracing::info!(trigger = %key, "the cursor of a deleted trigger is removed");
@@ -313,6 +318,11 @@ impl Supervisor {
 
 /// The cursor that a Trigger goes on from, of the one found under its name.
 fn continued(cursor: Cursor, entry: &TriggerEntry) -> Option<Cursor> {
-    let resumes = cursor.retired.is_none() || matches!(entry.start, StartPosition::Resume(_));
+    let same = match &entry.incarnation {
+        // The same object came back: a restored cluster, or its Broker was away.
+        Some(_) => cursor.incarnation == entry.incarnation,
+        None => cursor.incarnation.is_none() && cursor.retired.is_none(),
+    };
+    let resumes = same || matches!(entry.start, StartPosition::Resume(_));
     (resumes && cursor.broker == entry.broker).then_some(Cursor { retired: None, ..cursor })
 }

@@ -9,4 +9,5 @@ mod order;
 mod replies;
 mod restart;
 pub(super) mod rig;
+mod unresolved;
 mod wake;

@@ -16,6 +16,7 @@
 mod group;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -349,7 +350,7 @@ impl<B> Window<B> {
     }
 
     /// What a restart has to know.
-    pub(super) fn cursor(&self, broker: &BrokerKey) -> Cursor {
+    pub(super) fn cursor(&self, broker: &BrokerKey, incarnation: Option<Arc<str>>) -> Cursor {
         let listed = self.entries.range(..self.tried).map(|(offset, entry)| Unsettled {
             offset: *offset,
             attempts: entry.attempts,
@@ -358,6 +359,7 @@ impl<B> Window<B> {
         });
         let untried = self.entries.range(self.tried..).next().map(|(offset, _)| *offset);
         Cursor {
+            incarnation,
             broker: broker.clone(),
             began: self.began,
             scanned: untried.unwrap_or(self.scanned),

@@ -37,6 +37,9 @@ pub enum PublishError {
     /// The path names a Broker that is not there.
     #[error("there is no Broker `{0}`; create it, or check the address in its status")]
     UnknownBroker(String),
+    /// Nobody has said yet which Brokers there are.
+    #[error("the broker waits for the Kubernetes API server to say which Brokers there are; try again in a moment")]
+    BrokersUnknown,
     /// The message is no event.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -110,6 +113,7 @@ impl PublishError {
             Self::Path => ErrorCode::BadPath,
             Self::Method(_) => ErrorCode::MethodNotAllowed,
             Self::UnknownBroker(_) => ErrorCode::UnknownBroker,
+            Self::BrokersUnknown => ErrorCode::StartingUp,
             Self::Decode(error) => decode_code(error),
             Self::EventTooLarge { .. } => ErrorCode::EventTooLarge,
             Self::RequestTooLarge { .. } => ErrorCode::RequestTooLarge,
@@ -129,7 +133,9 @@ impl PublishError {
                 Some(RETRY_AFTER_PRESSURE_SECONDS)
             }
             Self::Append(AppendError::Full(_)) => Some(RETRY_AFTER_SPACE_SECONDS),
-            Self::Append(AppendError::Poisoned(_) | AppendError::Closed) => Some(RETRY_AFTER_RESTART_SECONDS),
+            Self::BrokersUnknown | Self::Append(AppendError::Poisoned(_) | AppendError::Closed) => {
+                Some(RETRY_AFTER_RESTART_SECONDS)
+            }
             Self::Path
             | Self::Method(_)
             | Self::UnknownBroker(_)
@@ -152,6 +158,7 @@ impl PublishError {
             Self::Path
             | Self::Method(_)
             | Self::UnknownBroker(_)
+            | Self::BrokersUnknown
             | Self::RequestTooLarge { .. }
             | Self::Overloaded { .. }
             | Self::BodyTimeout { .. }

@@ -80,7 +80,12 @@ fn find(state: &IngressState, path: &str) -> Result<std::sync::Arc<BrokerLogs>, 
     if namespace.is_empty() || name.is_empty() || name.contains('/') {
         return Err(PublishError::Path);
     }
-    let unknown = || PublishError::UnknownBroker(path.chars().take(160).collect());
+    // Asked first: once all Brokers are known, the look-up finds every one.
+    let incomplete = state.0.logs.is_incomplete();
+    let unknown = || match incomplete {
+        true => PublishError::BrokersUnknown,
+        false => PublishError::UnknownBroker(path.chars().take(160).collect()),
+    };
     state.0.logs.get(namespace, name).ok_or_else(unknown)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -24,7 +25,10 @@ type ByNamespace = HashMap<Box<str>, ByName>;
 
 /// Which Brokers have open logs. Clones share the same set; look-ups take no lock.
 #[derive(Debug, Clone, Default)]
-pub struct LogSet(Arc<ArcSwap<ByNamespace>>);
+pub struct LogSet {
+    logs: Arc<ArcSwap<ByNamespace>>,
+    incomplete: Arc<AtomicBool>,
+}
 
 impl LogSet {
     /// An empty set.
@@ -33,16 +37,27 @@ impl LogSet {
         Self::default()
     }
 
+    /// Whether a Broker without logs here may exist all the same, as nobody has said yet which there are.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.incomplete.load(Ordering::Acquire)
+    }
+
+    /// See [`LogSet::is_incomplete`]; a set begins as complete.
+    pub fn set_incomplete(&self, incomplete: bool) {
+        self.incomplete.store(incomplete, Ordering::Release);
+    }
+
     /// The logs of a Broker; `None` when there is no such Broker.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<BrokerLogs>> {
-        self.0.load().get(namespace)?.get(name).cloned()
+        self.logs.load().get(namespace)?.get(name).cloned()
     }
 
     /// All of them, in order of key.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<BrokerLogs>> {
-        let mut all: Vec<_> = self.0.load().values().flat_map(HashMap::values).cloned().collect();
+        let mut all: Vec<_> = self.logs.load().values().flat_map(HashMap::values).cloned().collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all
     }
@@ -50,7 +65,7 @@ impl LogSet {
     /// Adds a Broker's logs, or replaces them.
     pub fn insert(&self, logs: BrokerLogs) {
         let logs = Arc::new(logs);
-        self.0.rcu(|set| {
+        self.logs.rcu(|set| {
             let mut set = ByNamespace::clone(set);
             let names = set.entry(logs.key.namespace.as_str().into()).or_default();
             names.insert(logs.key.name.as_str().into(), logs.clone());
@@ -61,7 +76,7 @@ impl LogSet {
     /// Takes a Broker's logs out, so that publishers get a 404; the caller closes them.
     pub fn remove(&self, key: &BrokerKey) -> Option<Arc<BrokerLogs>> {
         let taken = self.get(key.namespace.as_str(), key.name.as_str())?;
-        self.0.rcu(|set| {
+        self.logs.rcu(|set| {
             let mut set = ByNamespace::clone(set);
             if let Some(names) = set.get_mut(key.namespace.as_str()) {
                 names.remove(key.name.as_str());

@@ -6,6 +6,7 @@
 //! scanned     varint
 //! began       varint; not in version 1
 //! retired     0, or 1 and varint microseconds
+//! incarnation length varint, UTF-8; empty for none; not in versions 1 and 2
 //! unsettled   count varint, then for each: offset (delta to the one before), flags, due
 //!   flags     varint: attempts << 2 | phase << 1 | has due
 //!   due       only with `has due`: microseconds (delta to the due before)
@@ -13,13 +14,16 @@
 //! Varints are LEB128; deltas are zigzag, so that any order of offsets reads back as it was. A window of a thousand
 //! neighbouring offsets takes about 2 KiB.
 
+use std::sync::Arc;
+
 use super::{Cursor, Phase, Unsettled};
 use crate::clock::UnixMicros;
 use crate::log::Offset;
 use crate::names::{BrokerKey, TriggerKey};
 
-const CURSOR_VERSION: u8 = 2;
-
+const CURSOR_VERSION: u8 = 3;
+/// Before cursors knew which of several Triggers of one name they are of.
+const CURSOR_VERSION_WITHOUT_INCARNATION: u8 = 2;
 /// The layout before where a Trigger began was kept.
 const CURSOR_VERSION_OLD: u8 = 1;
 
@@ -30,7 +34,7 @@ pub enum CodecError {
     #[error("the stored cursor is damaged")]
     Damaged,
     /// They were written by a later release.
-    #[error("the stored cursor has version {0}, this release reads up to 2")]
+    #[error("the stored cursor has version {0}, this release reads up to 3")]
     Version(u8),
 }
 
@@ -50,6 +54,7 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
             put_varint(&mut out, at.0);
         }
     }
+    put_text(&mut out, cursor.incarnation.as_deref().unwrap_or_default());
     put_varint(&mut out, cursor.unsettled.len() as u64);
     let (mut offset, mut due) = (0_u64, 0_u64);
     for event in &cursor.unsettled {
@@ -72,7 +77,7 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
 /// [`CodecError`] says whether the bytes are damaged or of a later release.
 pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, CodecError> {
     let (&version, mut rest) = bytes.split_first().ok_or(CodecError::Damaged)?;
-    if !matches!(version, CURSOR_VERSION_OLD | CURSOR_VERSION) {
+    if !(CURSOR_VERSION_OLD..=CURSOR_VERSION).contains(&version) {
         return Err(CodecError::Version(version));
     }
     let cursor = take_cursor(&mut rest, version).ok_or(CodecError::Damaged)?;
@@ -87,6 +92,10 @@ fn take_cursor(rest: &mut &[u8], version: u8) -> Option<Cursor> {
         0 => None,
         1 => Some(UnixMicros(take_varint(rest)?)),
         _ => return None,
+    };
+    let incarnation = match version {
+        CURSOR_VERSION_OLD | CURSOR_VERSION_WITHOUT_INCARNATION => None,
+        _ => Some(take_text(rest)?).filter(|text| !text.is_empty()).map(Arc::from),
     };
     let count = usize::try_from(take_varint(rest)?).ok()?;
     // Each event takes two bytes at least: a damaged count must not reserve memory.
@@ -107,7 +116,7 @@ fn take_cursor(rest: &mut &[u8], version: u8) -> Option<Cursor> {
         }
         unsettled.push(event);
     }
-    Some(Cursor { broker, began, scanned, unsettled, retired })
+    Some(Cursor { incarnation, broker, began, scanned, unsettled, retired })
 }
 
 /// Writes a Trigger's key as two texts.
@@ -185,8 +194,10 @@ pub(super) mod tests {
                 due: UnixMicros(due),
                 phase: if dead { Phase::DeadLetterSink } else { Phase::Subscriber },
             });
-        (number(), number(), prop::collection::vec(event, 0..40), prop::option::of(number())).prop_map(
-            |(began, scanned, unsettled, retired)| Cursor {
+        let incarnation = prop::option::of("[0-9a-f-]{1,36}");
+        (number(), number(), prop::collection::vec(event, 0..40), prop::option::of(number()), incarnation).prop_map(
+            |(began, scanned, unsettled, retired, incarnation)| Cursor {
+                incarnation: incarnation.map(Arc::from),
                 broker: "ns/broker".parse().unwrap(),
                 began: Offset(began),
                 scanned: Offset(scanned),
@@ -214,7 +225,7 @@ pub(super) mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_cursor(&bytes);
-            for version in [CURSOR_VERSION_OLD, CURSOR_VERSION] {
+            for version in CURSOR_VERSION_OLD..=CURSOR_VERSION {
                 let _ = decode_cursor(&[&[version], &bytes[..]].concat());
             }
         }
@@ -226,12 +237,16 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_cursor_of_the_former_layout_is_read() {
+    fn cursors_of_the_former_layouts_are_read() {
         let text = b"\x01\x02ns\x06broker\x09\x00\x01\x0e\x04";
         let cursor = decode_cursor(text).unwrap();
         assert_eq!((cursor.began, cursor.scanned, cursor.retired), (Offset(0), Offset(9), None));
         let event = Unsettled { offset: Offset(7), attempts: 1, due: UnixMicros(0), phase: Phase::Subscriber };
-        assert_eq!(cursor.unsettled, [event]);
+        assert_eq!((cursor.incarnation, cursor.unsettled), (None, vec![event]));
+        let text = b"\x02\x02ns\x06broker\x09\x05\x00\x01\x0e\x04";
+        let cursor = decode_cursor(text).unwrap();
+        assert_eq!((cursor.began, cursor.scanned, cursor.retired), (Offset(5), Offset(9), None));
+        assert_eq!((cursor.incarnation, cursor.unsettled), (None, vec![event]));
     }
 
     #[test]
@@ -244,7 +259,8 @@ pub(super) mod tests {
         });
         let broker = "ns/broker".parse().unwrap();
         let (began, scanned) = (Offset(0), Offset(5_000_001_000));
-        let cursor = Cursor { broker, began, scanned, unsettled: unsettled.collect(), retired: None };
+        let cursor =
+            Cursor { incarnation: None, broker, began, scanned, unsettled: unsettled.collect(), retired: None };
         assert!(encode_cursor(&cursor).len() < 2100);
     }
 }

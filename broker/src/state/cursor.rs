@@ -9,6 +9,8 @@
 //! settled set above it in a form whose size is bound by the window of unsettled events, not by how far the
 //! fastest event has run ahead of the slowest.
 
+use std::sync::Arc;
+
 use crate::clock::UnixMicros;
 use crate::log::Offset;
 use crate::names::BrokerKey;
@@ -38,6 +40,8 @@ pub struct Unsettled {
 /// A Trigger's place in its Broker's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
+    /// Of which Trigger among those of one name: its UID on Kubernetes, nothing for manifests.
+    pub incarnation: Option<Arc<str>>,
     /// Whose log the offsets are of.
     pub broker: BrokerKey,
     /// Where the Trigger began: what lies below was never for it. 0 in cursors of releases that did not keep it.

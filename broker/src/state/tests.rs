@@ -18,6 +18,7 @@ pub(super) fn cursor(scanned: u64, unsettled: &[u64]) -> Cursor {
         phase: Phase::Subscriber,
     });
     Cursor {
+        incarnation: None,
         broker: "ns/broker".parse().unwrap(),
         began: Offset(1),
         scanned: Offset(scanned),

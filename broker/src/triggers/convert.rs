@@ -5,20 +5,20 @@
 //! Trigger's delivery block replaces its Broker's as a whole, the dead letter sink alone falls back.
 //! *Not here*: reading files, looking up the address behind a `ref`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::annotations as notes;
 use schemas::delivery::{BackoffPolicy, DeliveryFormat, DeliverySpec};
-use schemas::destination::Destination;
 use schemas::validate::Fault;
 use schemas::{Broker, Trigger, duration};
 
 use super::clauses;
+use super::recipient::Lookup;
 use super::table::{
-    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Order, ReplyMode, StartPosition, Table, Target,
-    TriggerEntry,
+    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Knowledge, Order, Recipient, ReplyMode, StartPosition,
+    Table, TriggerEntry,
 };
 use crate::clock::UnixMicros;
 use crate::log::{Offset, Retention};
@@ -65,7 +65,8 @@ pub struct TriggerPart {
     /// Whose events.
     pub broker: BrokerKey,
     filter: Filter,
-    subscriber: Target,
+    incarnation: Option<Arc<str>>,
+    subscriber: Recipient,
     delivery: Option<DeliveryPolicy>,
     order: Order,
     concurrency: Option<usize>,
@@ -81,7 +82,7 @@ type Annotations = BTreeMap<String, String>;
 ///
 /// # Errors
 /// Every fault with its field path.
-pub fn broker_part(broker: &Broker) -> Result<BrokerPart, Vec<Fault>> {
+pub fn broker_part(broker: &Broker, lookup: Lookup<'_>) -> Result<BrokerPart, Vec<Fault>> {
     let mut faults = Vec::new();
     let meta = &broker.metadata;
     let annotations = meta.annotations.clone().unwrap_or_default();
@@ -95,28 +96,32 @@ pub fn broker_part(broker: &Broker) -> Result<BrokerPart, Vec<Fault>> {
         bytes: annotation(&annotations, notes::DEAD_LETTER_BYTES, notes::bytes, &mut faults),
         discard_above_bytes: None,
     };
-    let delivery = broker.spec.delivery.as_ref().map(|spec| policy(spec, &mut faults));
+    let delivery = broker
+        .spec
+        .delivery
+        .as_ref()
+        .map(|spec| policy(spec, namespace(meta.namespace.as_deref()), lookup, &mut faults));
     let key = BrokerKey::parse(namespace(meta.namespace.as_deref()), meta.name.as_deref().unwrap_or_default());
     finish(key.map(|key| BrokerPart { key, retention, dead_letters, delivery }), faults)
 }
 
-/// Reads a Trigger whose subscriber is an address; without Kubernetes there is nobody to ask for that of a `ref`.
+/// Reads a Trigger; `lookup` says what is known of the addresses behind its references.
 ///
 /// # Errors
 /// Every fault with its field path.
-pub fn trigger_part(trigger: &Trigger) -> Result<TriggerPart, Vec<Fault>> {
+pub fn trigger_part(trigger: &Trigger, lookup: Lookup<'_>) -> Result<TriggerPart, Vec<Fault>> {
     let mut faults = Vec::new();
     let meta = &trigger.metadata;
     let spec = &trigger.spec;
     let annotations = meta.annotations.clone().unwrap_or_default();
     let namespace = namespace(meta.namespace.as_deref());
-    let subscriber = target(&spec.subscriber, "spec.subscriber", &mut faults);
+    let subscriber = lookup.subscriber(&spec.subscriber, namespace, &mut faults);
     let exec = exec(&annotations, &subscriber, &mut faults);
     let filter = clauses::filter(spec).unwrap_or_else(|more| {
         faults.extend(more);
         Filter::everything()
     });
-    let delivery = spec.delivery.as_ref().map(|spec| policy(spec, &mut faults));
+    let delivery = spec.delivery.as_ref().map(|spec| policy(spec, namespace, lookup, &mut faults));
     let order = match annotations.get(notes::DELIVERY_ORDER).map(String::as_str) {
         Some("ordered") => Order::Ordered,
         Some("by-key") => Order::ByKey,
@@ -137,6 +142,7 @@ pub fn trigger_part(trigger: &Trigger) -> Result<TriggerPart, Vec<Fault>> {
         key,
         broker,
         filter,
+        incarnation: lookup.incarnation(),
         subscriber,
         delivery,
         order,
@@ -179,18 +185,6 @@ fn annotation<T>(
     }
 }
 
-fn target(destination: &Destination, path: &str, faults: &mut Vec<Fault>) -> Target {
-    if destination.reference.is_some() {
-        faults.push(Fault {
-            path: format!("{path}.ref"),
-            message: "needs Kubernetes to find the object's address; without it, give `uri` alone, such as \
-                      http://localhost:8081/"
-                .into(),
-        });
-    }
-    Target { uri: destination.uri.clone().unwrap_or_default() }
-}
-
 fn content_mode(annotations: &Annotations, delivery: Option<&DeliverySpec>) -> ContentMode {
     match (annotations.get(notes::CONTENT_MODE).map(String::as_str), delivery.and_then(|spec| spec.format)) {
         (Some("batched"), _) => ContentMode::Batched,
@@ -200,7 +194,7 @@ fn content_mode(annotations: &Annotations, delivery: Option<&DeliverySpec>) -> C
 }
 
 /// A delivery block as written: without `retry` none, without both of the backoff's fields no waits.
-fn policy(spec: &DeliverySpec, faults: &mut Vec<Fault>) -> DeliveryPolicy {
+fn policy(spec: &DeliverySpec, namespace: &str, lookup: Lookup<'_>, faults: &mut Vec<Fault>) -> DeliveryPolicy {
     let mut period = |text: &Option<String>, field: &str| {
         let read = duration::parse(text.as_deref()?);
         read.map_err(|error| {
@@ -220,20 +214,17 @@ fn policy(spec: &DeliverySpec, faults: &mut Vec<Fault>) -> DeliveryPolicy {
         backoff_delay: delay.unwrap_or(Duration::ZERO),
         timeout,
         retry_after_max,
-        dead_letter_sink: spec
-            .dead_letter_sink
-            .as_ref()
-            .map(|sink| target(sink, "spec.delivery.deadLetterSink", faults)),
+        dead_letter_sink: spec.dead_letter_sink.as_ref().map(|sink| lookup.sink(sink, namespace, faults)),
     }
 }
 
 /// How the subscriber is started, where an annotation says so. Its address must be on this machine, as that is where
 /// the command runs.
-fn exec(annotations: &Annotations, subscriber: &Target, faults: &mut Vec<Fault>) -> Option<ExecSpec> {
+fn exec(annotations: &Annotations, subscriber: &Recipient, faults: &mut Vec<Fault>) -> Option<ExecSpec> {
     let idle_period = annotation(annotations, notes::IDLE_PERIOD, notes::period, faults);
     let wake_timeout = annotation(annotations, notes::WAKE_TIMEOUT, notes::period, faults);
     let command = annotations.get(notes::EXEC)?;
-    let Some(address) = local_address(&subscriber.uri) else {
+    let Some(address) = subscriber.target().and_then(|target| local_address(&target.uri)) else {
         faults.push(Fault {
             path: format!("metadata.annotations[{}]", notes::EXEC),
             message: "starts a command on this machine, so spec.subscriber.uri must be here too, such as \
@@ -268,7 +259,7 @@ fn local_address(uri: &str) -> Option<String> {
 }
 
 /// Everything together. `since` says since when a Trigger is there. Triggers whose Broker is not among `brokers` are
-/// left out.
+/// left out, but named.
 pub fn table<'a>(
     brokers: impl IntoIterator<Item = &'a BrokerPart>,
     triggers: impl IntoIterator<Item = &'a TriggerPart>,
@@ -283,14 +274,17 @@ pub fn table<'a>(
         let dead_letters = kept(&part.dead_letters, &defaults.dead_letters);
         entries.insert(key.clone(), BrokerEntry { key, retention, dead_letters, triggers: BTreeMap::default() });
     }
+    let mut unserved = BTreeSet::new();
     for trigger in triggers {
         let (Some(broker), Some(entry)) = (parts.get(&trigger.broker), entries.get_mut(&trigger.broker)) else {
+            unserved.insert(trigger.key.clone());
             continue;
         };
         let row = row(trigger, broker, defaults, since(&trigger.key));
         entry.triggers.insert(trigger.key.clone(), Arc::new(row));
     }
-    Table { brokers: entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect() }
+    let brokers = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
+    Table { brokers, unserved, knowledge: Knowledge::Complete }
 }
 
 /// What the Broker says, and for the rest what the flags say.
@@ -305,6 +299,7 @@ fn kept(own: &Retention, flags: &Retention) -> Retention {
 fn row(trigger: &TriggerPart, broker: &BrokerPart, defaults: Defaults, since: UnixMicros) -> TriggerEntry {
     TriggerEntry {
         key: trigger.key.clone(),
+        incarnation: trigger.incarnation.clone(),
         broker: trigger.broker.clone(),
         filter: trigger.filter.clone(),
         subscriber: trigger.subscriber.clone(),

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::convert::{BrokerPart, Defaults, TriggerPart, broker_part, table, trigger_part};
 use super::document::{self, Document};
+use super::recipient::Lookup;
 use super::table::Table;
 use crate::clock::UnixMicros;
 use crate::names::{BrokerKey, TriggerKey};
@@ -301,7 +302,9 @@ fn read_document(file: &str, document: Document, depth: usize, content: &mut Fil
 
 fn read_object(document: &Document, kind: &str) -> Result<Part, Vec<Fault>> {
     if kind == "Trigger" {
-        return parse_trigger(&document.value).and_then(|trigger| trigger_part(&trigger)).map(Part::Trigger);
+        return parse_trigger(&document.value)
+            .and_then(|trigger| trigger_part(&trigger, Lookup::Nobody))
+            .map(Part::Trigger);
     }
     if is_foreign(&document.value) {
         let name = |field: &str| document.value.pointer(&format!("/metadata/{field}")).and_then(Value::as_str);
@@ -311,7 +314,7 @@ fn read_object(document: &Document, kind: &str) -> Result<Part, Vec<Fault>> {
             .map(Part::Foreign)
             .map_err(|error| vec![Fault { path: "metadata.name".into(), message: error.to_string() }]);
     }
-    parse_broker(&document.value).and_then(|broker| broker_part(&broker)).map(Part::Broker)
+    parse_broker(&document.value).and_then(|broker| broker_part(&broker, Lookup::Nobody)).map(Part::Broker)
 }
 
 /// A fault of a file or directory as a whole.

@@ -6,13 +6,15 @@
 mod clauses;
 pub mod convert;
 pub mod document;
+pub mod kube;
 pub mod load;
 pub mod manifests;
+pub mod recipient;
 mod scan;
 mod seen;
 pub mod table;
 
 pub use table::{
-    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Order, ReplyMode, StartPosition, Table, TableSource,
-    TableWriter, Target, TriggerEntry,
+    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Knowledge, Order, Recipient, ReplyMode, StartPosition,
+    Table, TableSource, TableWriter, Target, TriggerEntry,
 };

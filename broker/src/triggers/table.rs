@@ -1,7 +1,7 @@
 //! The immutable table of Brokers and Triggers. A source (manifests, later the Kubernetes watch) publishes a whole
 //! new table; readers hold a snapshot and compare entries by equality to see what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,46 @@ pub struct Target {
     pub uri: String,
 }
 
+/// Where events or dead letters go, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipient {
+    /// An address.
+    At(Target),
+    /// An object whose address is not known: what is for it waits in the log, and uses no attempts.
+    Unresolved {
+        /// Which object, such as `Service shop/orders`.
+        what: String,
+        /// Why its address is not known, in plain words.
+        why: String,
+    },
+}
+
+impl Recipient {
+    /// The address, or the object's name where there is none.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        match self {
+            Self::At(target) => &target.uri,
+            Self::Unresolved { what, .. } => what,
+        }
+    }
+
+    /// The address, where it is known.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::At(target) => Some(target),
+            Self::Unresolved { .. } => None,
+        }
+    }
+}
+
+impl From<Target> for Recipient {
+    fn from(target: Target) -> Self {
+        Self::At(target)
+    }
+}
+
 /// How delivery is tried, after the Trigger's block has replaced, or fallen back to, the Broker's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeliveryPolicy {
@@ -43,7 +83,7 @@ pub struct DeliveryPolicy {
     /// Longest `Retry-After` that is obeyed; `None` means the broker's own limit.
     pub retry_after_max: Option<Duration>,
     /// Where dead letters go besides the dead-letter log.
-    pub dead_letter_sink: Option<Target>,
+    pub dead_letter_sink: Option<Recipient>,
 }
 
 /// Order of deliveries (`reveille.dev/delivery-order`).
@@ -110,12 +150,14 @@ pub struct ExecSpec {
 pub struct TriggerEntry {
     /// Which.
     pub key: TriggerKey,
+    /// Tells a Trigger from a former one of the same name: its UID on Kubernetes, nothing for manifests.
+    pub incarnation: Option<Arc<str>>,
     /// Whose events.
     pub broker: BrokerKey,
     /// Which events.
     pub filter: Filter,
     /// To whom.
-    pub subscriber: Target,
+    pub subscriber: Recipient,
     /// How.
     pub delivery: DeliveryPolicy,
     /// In which order.
@@ -150,6 +192,22 @@ pub struct BrokerEntry {
 pub struct Table {
     /// By namespace and name.
     pub brokers: BTreeMap<BrokerKey, Arc<BrokerEntry>>,
+    /// Triggers that exist and are not served (their Broker is gone, or they are faulty): they keep their cursors.
+    pub unserved: BTreeSet<TriggerKey>,
+    /// How much it says.
+    pub knowledge: Knowledge,
+}
+
+/// How much a table says of what there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Knowledge {
+    /// All there is.
+    #[default]
+    Complete,
+    /// What was last known. It may lack something: no cursor may be removed for it.
+    Provisional,
+    /// Nothing yet: a Broker that is not in it may exist all the same.
+    Nothing,
 }
 
 /// Readers' end: the current table and its changes.

@@ -102,6 +102,7 @@ fn name_in(yaml: &str) -> &str {
 pub struct Launch {
     binary: PathBuf,
     args: Vec<OsString>,
+    env: Vec<(&'static str, OsString)>,
     quiet: bool,
 }
 
@@ -126,11 +127,22 @@ impl Launch {
     /// `binary serve` on the directories of `home`, on free ports.
     #[must_use]
     pub fn new(binary: &Path, home: &Home) -> Self {
-        let launch = Self { binary: binary.to_owned(), args: vec!["serve".into()], quiet: false };
+        Self::from(binary, home).arg("--manifests", home.manifests())
+    }
+
+    /// The same with Brokers and Triggers from the cluster that a kubeconfig leads to.
+    #[must_use]
+    pub fn kube(binary: &Path, home: &Home, kubeconfig: &Path) -> Self {
+        let mut launch = Self::from(binary, home).flag("--kube");
+        launch.env.push(("KUBECONFIG", kubeconfig.into()));
+        launch
+    }
+
+    fn from(binary: &Path, home: &Home) -> Self {
+        let launch = Self { binary: binary.to_owned(), args: vec!["serve".into()], env: Vec::new(), quiet: false };
         let free = "127.0.0.1:0";
         launch
             .arg("--data", home.data())
-            .arg("--manifests", home.manifests())
             .arg("--ingress-addr", free)
             .arg("--health-addr", free)
             .arg("--admin-addr", free)
@@ -174,6 +186,7 @@ impl Launch {
         for kept in ["PATH", "HOME", "RUST_BACKTRACE", "RUST_LOG", "TMPDIR"] {
             command.envs(std::env::var_os(kept).map(|value| (kept, value)));
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().expect("the broker's binary can be run");
         let stderr = Stderr::default();
@@ -252,7 +265,13 @@ impl BrokerProcess {
     /// A publisher to one of its Brokers in the namespace `default`.
     #[must_use]
     pub fn publisher(&self, broker: &str) -> Publisher {
-        Publisher::new(&format!("http://{}/default/{broker}", self.addresses.ingress))
+        self.publisher_in("default", broker)
+    }
+
+    /// A publisher to one of its Brokers in any namespace.
+    #[must_use]
+    pub fn publisher_in(&self, namespace: &str, broker: &str) -> Publisher {
+        Publisher::new(&format!("http://{}/{namespace}/{broker}", self.addresses.ingress))
     }
 
     /// Its CLI, pointed at it.
@@ -273,14 +292,27 @@ impl BrokerProcess {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
+    /// What `/ready` says of a part; `None` where it says nothing.
+    ///
+    /// # Panics
+    /// When it does not answer with JSON.
+    pub async fn ready_part(&self, name: &str) -> Option<serde_json::Value> {
+        let report: serde_json::Value = serde_json::from_str(&self.health("ready").await).expect("/ready is JSON");
+        report.get("parts")?.as_array()?.iter().find(|part| part.get("name").is_some_and(|of| of == name)).cloned()
+    }
+
     /// `/metrics`.
     ///
     /// # Panics
     /// When it does not answer.
     pub async fn metrics(&self) -> String {
-        let url = format!("http://{}/metrics", self.addresses.health);
-        let answer = http_client().get(url).send().await.expect("/metrics answers");
-        answer.text().await.expect("metrics are text")
+        self.health("metrics").await
+    }
+
+    async fn health(&self, path: &str) -> String {
+        let url = format!("http://{}/{path}", self.addresses.health);
+        let answer = http_client().get(url).send().await.expect("the health port answers");
+        answer.text().await.expect("its answer is text")
     }
 
     /// The sum of a metric's samples over all labels; 0 when there is none.
@@ -310,6 +342,12 @@ impl BrokerProcess {
     pub async fn trigger(&self, name: &str) -> Option<schemas::admin::TriggerItem> {
         let list: schemas::admin::List<schemas::admin::TriggerItem> = self.admin("/api/v1/triggers").await;
         list.items.into_iter().find(|item| item.name == name)
+    }
+
+    /// The same for a Trigger of any namespace.
+    pub async fn trigger_in(&self, namespace: &str, name: &str) -> Option<schemas::admin::TriggerItem> {
+        let list: schemas::admin::List<schemas::admin::TriggerItem> = self.admin("/api/v1/triggers").await;
+        list.items.into_iter().find(|item| item.namespace == namespace && item.name == name)
     }
 
     /// Waits until a Trigger exists and everything that matches it is settled.

@@ -41,7 +41,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
 ];
 
 /// Real engines behind a seam; the composition root alone chooses among them.
-const CONCRETE: [&str; 7] = [
+const CONCRETE: [&str; 8] = [
     "log::segment",
     "log::memory",
     "state::sled",
@@ -49,6 +49,7 @@ const CONCRETE: [&str; 7] = [
     "deliver::http",
     "wake::exec",
     "triggers::manifests",
+    "triggers::kube",
 ];
 
 /// Modules that may name everything: they put the parts together.

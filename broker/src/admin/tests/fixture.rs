@@ -66,7 +66,8 @@ fn trigger(name: &str, ty: &str, start: StartPosition) -> Arc<TriggerEntry> {
         key: TriggerKey::parse("default", name).unwrap(),
         broker: BrokerKey::parse("default", "default").unwrap(),
         filter: Filter::compile(None, Some(&[wanted])).unwrap(),
-        subscriber: Target { uri: format!("http://localhost/{name}") },
+        incarnation: None,
+        subscriber: Target { uri: format!("http://localhost/{name}") }.into(),
         delivery: DeliveryPolicy {
             retry: 3,
             backoff: Backoff::Linear,
@@ -151,7 +152,7 @@ impl Fixture {
             triggers,
         };
         let (writer, table) = TableSource::new();
-        writer.publish(Table { brokers: BTreeMap::from([(key, Arc::new(entry))]) });
+        writer.publish(Table { brokers: BTreeMap::from([(key, Arc::new(entry))]), ..Table::default() });
         let parts = AdminParts {
             logs,
             board,
@@ -212,6 +213,7 @@ fn cursor(broker: &BrokerKey) -> Cursor {
     let waiting =
         |offset, attempts| Unsettled { offset: Offset(offset), attempts, due: UnixMicros(0), phase: Phase::Subscriber };
     Cursor {
+        incarnation: None,
         broker: broker.clone(),
         began: Offset(0),
         scanned: Offset(8),

@@ -46,7 +46,12 @@ pub(super) async fn run(means: &Means, jobs: Vec<Job>) -> Vec<Done> {
     let company = loaded.len();
     let rest = loaded.iter().skip(1).map(|(_, held)| held.event().clone()).collect();
     let events = (held.event().clone(), rest);
-    let (mut outcome, mut tried) = send(means, &settings.entry, settings.subscriber.clone(), events, false).await;
+    let Some(target) = settings.subscriber.clone() else {
+        let why = settings.subscriber_waits().unwrap_or_default();
+        done.extend(loaded.iter().map(|(job, _)| Done::of(job, None, End::Deferred { why: why.clone() })));
+        return done;
+    };
+    let (mut outcome, mut tried) = send(means, &settings.entry, target, events, false).await;
     let strikes = loaded.iter().map(|(job, _)| job.strikes).max().unwrap_or_default();
     if found_nobody(&outcome, &tried, &settings.entry, strikes) {
         done.extend(loaded.iter().map(|(job, _)| Done { company, ..Done::of(job, Some(tried.clone()), End::Nobody) }));

@@ -167,7 +167,7 @@ async fn a_changed_trigger_goes_on_with_its_new_settings() {
     rig.publish_numbers(0..3).await;
     rig.until_settled("a").await;
     let moved = Target { uri: "http://elsewhere".to_owned() };
-    rig.set(vec![TriggerEntry { subscriber: moved, ..trigger("a") }]);
+    rig.set(vec![TriggerEntry { subscriber: moved.into(), ..trigger("a") }]);
     // A change reaches the worker by itself; nothing tells when, so it is given a moment.
     tokio::time::sleep(Duration::from_millis(100)).await;
     rig.publish_numbers(3..6).await;
@@ -182,8 +182,14 @@ async fn a_changed_trigger_goes_on_with_its_new_settings() {
 async fn a_cursor_beyond_the_log_does_not_wait_for_it() {
     let mut rig = Rig::willing();
     rig.publish_numbers(0..3).await;
-    let cursor =
-        Cursor { broker: broker(), began: Offset(0), scanned: Offset(100), unsettled: Vec::new(), retired: None };
+    let cursor = Cursor {
+        incarnation: None,
+        broker: broker(),
+        began: Offset(0),
+        scanned: Offset(100),
+        unsettled: Vec::new(),
+        retired: None,
+    };
     rig.store.save_cursor(&key("a"), cursor);
     rig.start(vec![trigger("a")]);
     rig.until("it has begun", |rig| rig.status("a").is_some()).await;

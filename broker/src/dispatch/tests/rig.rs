@@ -163,7 +163,8 @@ pub(in crate::dispatch) fn trigger(name: &str) -> TriggerEntry {
         key: key(name),
         broker: broker(),
         filter: Filter::everything(),
-        subscriber: Target { uri: format!("http://{name}") },
+        incarnation: None,
+        subscriber: Target { uri: format!("http://{name}") }.into(),
         delivery: DeliveryPolicy {
             retry: 3,
             backoff: Backoff::Linear,
@@ -319,7 +320,8 @@ impl Rig {
         let triggers: BTreeMap<_, _> = triggers.into_iter().map(|entry| (entry.key.clone(), Arc::new(entry))).collect();
         let entry =
             BrokerEntry { key: broker(), retention: self.retention, dead_letters: self.letter_retention, triggers };
-        self.writer.as_ref().unwrap().publish(Table { brokers: BTreeMap::from([(broker(), Arc::new(entry))]) });
+        let brokers = BTreeMap::from([(broker(), Arc::new(entry))]);
+        self.writer.as_ref().unwrap().publish(Table { brokers, ..Table::default() });
     }
 
     /// Stops in order, attempts having `patience` to finish.

@@ -20,7 +20,7 @@ impl Worker {
     /// Begins what may be begun.
     pub(super) fn launch(&mut self, now: Instant) {
         let for_sink = (self.settings.entry.concurrency / SINK_PART).max(1);
-        while self.to_sink < for_sink && self.window.has_ready_for_sink() {
+        while self.to_sink < for_sink && !self.settings.sink_waits() && self.window.has_ready_for_sink() {
             let Some(taken) = self.window.take_for_sink() else { break };
             let Some(letter) = taken.letter else {
                 // Its dead letter is no longer in the dead-letter log: nothing is left to be sent.
@@ -29,6 +29,9 @@ impl Worker {
             };
             self.to_sink += 1;
             self.spawn(vec![taken], Some(letter), AwakePass::default());
+        }
+        if self.settings.subscriber_waits().is_some() {
+            return;
         }
         if self.window.has_ready() && !self.awake.is_up() {
             if self.awake.begin(now) {

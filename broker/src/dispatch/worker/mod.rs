@@ -159,7 +159,7 @@ impl Worker {
                 return worker.leave(cursor);
             }
             worker.work().await;
-            let reached = worker.window.cursor(&worker.means.logs.key);
+            let reached = worker.window.cursor(&worker.means.logs.key, worker.settings.entry.incarnation.clone());
             if worker.stop.is_some() {
                 return worker.leave(Some(reached));
             }
@@ -176,6 +176,7 @@ impl Worker {
     async fn work(&mut self) {
         let timer = tokio::time::sleep_until(Instant::now());
         tokio::pin!(timer);
+        self.show_waiting();
         self.report_now(Instant::now());
         loop {
             let now = Instant::now();
@@ -267,7 +268,12 @@ impl Worker {
         self.rearrange |= entry.order != self.settings.entry.order;
         self.congestion.set_max(entry.concurrency);
         self.awake.set_target(entry.exec.as_ref());
+        let waited = self.settings.subscriber_waits().is_some();
         self.settings = Settings::new(entry);
+        if waited {
+            self.report.unstuck();
+        }
+        self.show_waiting();
         self.changed();
         tracing::info!(broker = %self.means.logs.key, trigger = %self.means.key, "trigger changed");
     }

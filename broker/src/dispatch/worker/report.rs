@@ -98,6 +98,12 @@ impl Report {
         !std::mem::replace(&mut self.failing, true)
     }
 
+    /// What kept everything from being delivered is over.
+    pub(super) fn unstuck(&mut self) {
+        self.failing = false;
+        self.last_error = None;
+    }
+
     /// Something worked. Says whether that is new.
     pub(super) fn worked(&mut self, now: Instant) -> bool {
         self.failed_in_a_row = 0;
@@ -143,10 +149,23 @@ impl Worker {
         self.report.due_by(Instant::now() + SHOW_DELAY);
     }
 
+    /// Says so while the subscriber's address is not known.
+    pub(super) fn show_waiting(&mut self) {
+        if let Some(why) = self.settings.subscriber_waits() {
+            if self.report.stuck(why) {
+                tracing::info!(
+                    broker = %self.means.logs.key, trigger = %self.means.key, error = self.report.last_error(),
+                    "events wait for the subscriber's address"
+                );
+            }
+            self.changed();
+        }
+    }
+
     /// Saves the cursor if it has moved, and shows where the worker is.
     pub(super) fn report_now(&mut self, now: Instant) {
         let (key, logs) = (&self.means.key, &self.means.logs);
-        let cursor = self.window.cursor(&logs.key);
+        let cursor = self.window.cursor(&logs.key, self.settings.entry.incarnation.clone());
         let floor = cursor.floor();
         if self.report.saved.as_ref() != Some(&cursor) {
             self.state.save_cursor(key, cursor.clone());

@@ -177,7 +177,7 @@ impl Worker {
     fn remember(&mut self, done: &Done, tried: &Tried) {
         let endpoint = if done.to_sink {
             let sink = self.settings.entry.delivery.dead_letter_sink.as_ref();
-            sink.map_or_else(|| "".into(), |sink| sink.uri.as_str().into())
+            sink.map_or_else(|| "".into(), |sink| sink.shown().into())
         } else {
             self.settings.endpoint.clone()
         };

@@ -128,6 +128,7 @@ impl EventLog for FakeLog {
 /// A server with one Broker, `ns/b`.
 struct Rig {
     log: Arc<FakeLog>,
+    logs: LogSet,
     metrics: Metrics,
     addr: SocketAddr,
     shutdown: CancellationToken,
@@ -143,12 +144,12 @@ impl Rig {
         let (log, metrics, logs) = (FakeLog::new(), Metrics::new(), LogSet::new());
         let key = BrokerKey::parse("ns", "b").unwrap();
         logs.insert(BrokerLogs { key, events: log.clone(), dead_letters: FakeLog::new() });
-        let router: Router = router(IngressState::new(logs, metrics.clone(), limits));
+        let router: Router = router(IngressState::new(logs.clone(), metrics.clone(), limits));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router, server_limits, shutdown.clone()));
-        Self { log, metrics, addr, shutdown, server }
+        Self { log, logs, metrics, addr, shutdown, server }
     }
 
     async fn connect(&self) -> TcpStream {

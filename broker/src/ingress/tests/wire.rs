@@ -244,6 +244,19 @@ async fn what_the_log_refuses_has_its_own_answer() {
 }
 
 #[tokio::test]
+async fn publishers_wait_while_nobody_knows_which_brokers_there_are() {
+    let rig = Rig::start().await;
+    for (incomplete, status, code, retry_after) in
+        [(true, 503, "starting_up", Some("5")), (false, 404, "unknown_broker", None)]
+    {
+        rig.logs.set_incomplete(incomplete);
+        let answer = rig.send("POST", "/ns/other", &GOOD, b"x").await;
+        assert_eq!((answer.gist(), answer.header("retry-after")), ((status, code.to_owned(), None), retry_after));
+        assert_eq!(rig.post(&GOOD, b"x").await.status, 202, "a Broker that is known takes events");
+    }
+}
+
+#[tokio::test]
 async fn hops_and_trace_are_put_right() {
     let rig = Rig::start().await;
     for (sent, kept) in [("2", Some("2")), ("255", Some("255")), ("many", None), ("", None)] {

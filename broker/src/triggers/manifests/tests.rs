@@ -131,7 +131,7 @@ impl Fixture {
     }
 
     fn uri(&self, name: &str) -> Option<String> {
-        self.trigger(name).map(|entry| entry.subscriber.uri)
+        self.trigger(name).map(|entry| entry.subscriber.shown().to_owned())
     }
 
     fn faults(&self) -> Vec<String> {
