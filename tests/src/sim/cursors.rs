@@ -38,7 +38,7 @@ fn cursor(round: u64) -> Cursor {
     };
     let broker = "ns/broker".parse().expect("a key");
     let unsettled = (0..UNSETTLED).map(event).collect();
-    Cursor { broker, began: Offset(0), scanned: Offset(round), unsettled, retired: None }
+    Cursor { incarnation: None, broker, began: Offset(0), scanned: Offset(round), unsettled, retired: None }
 }
 
 /// Saves one cursor after the other, and reads the checkpoint of every image of every point back.
