@@ -5,6 +5,7 @@
 //! shows where the test failed. *Not here*: expectations about the broker's behaviour; those are the tests'.
 
 mod cli;
+mod home;
 mod manifest;
 mod process;
 mod publisher;
@@ -12,8 +13,9 @@ mod subscriber;
 mod wait;
 
 pub use cli::{Cli, Finished};
+pub use home::Home;
 pub use manifest::{BrokerManifest, TriggerManifest};
-pub use process::{BrokerProcess, Home, Launch, StartError};
+pub use process::{BrokerProcess, Launch, StartError};
 pub use publisher::{Ack, Publisher, Sample};
 pub use subscriber::{Answer, Received, Script, Subscriber};
 pub use wait::{DEADLINE, eventually};
