@@ -4,7 +4,8 @@
 //!   API server ──▶ feed (list, watch, back-off) ──▶ service ──▶ inventory (pure) ──▶ Table
 //!                                                      └─▶ store: what is needed to make the table again
 //! ```
-//! *In*: objects of the class `Reveille`. *Out*: a [`TableSource`](super::TableSource), faults, and what is wrong with the connection.
+//! *In*: objects of the class `Reveille`. *Out*: a [`TableSource`](super::TableSource), faults, and what is wrong with
+//! the connection.
 //! *Invariants*: an object that cannot be understood stops no other, and stays as it was last understood; an object is
 //! gone only when the API server said so of this very object (by UID), never because a list lacks it; without the API
 //! server the last table is served, also after a restart. *Not here*: looking up addresses, which the controller does.
