@@ -1,0 +1,18 @@
+//! `reveille-controller` on a real Kubernetes, with the rights that `deploy/base` gives it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed assertion is what a test is for"
+)]
+
+#[path = "../cluster/controller_broker.rs"]
+mod controller_broker;
+#[path = "../cluster/controller_faults.rs"]
+mod controller_faults;
+#[path = "../cluster/controller_setup.rs"]
+mod controller_setup;
+#[path = "../cluster/controller_trigger.rs"]
+mod controller_trigger;
+#[path = "../cluster/controller_writes.rs"]
+mod controller_writes;
