@@ -2,7 +2,7 @@
 
 use tests::cluster::Cluster;
 
-use super::controller_setup::{Stage, broker, condition, trigger};
+use super::controller_setup::{Stage, broker, condition, message, service, trigger};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b1_a_broker_of_our_class_is_ready_at_an_address() {
@@ -21,9 +21,9 @@ async fn b12_nothing_is_written_to_a_broker_of_another_class_or_its_triggers() {
     let stage = Stage::new(cluster, "class").await;
     let controller = stage.start().await;
     stage.apply(&broker("other", "MTChannelBasedBroker"));
-    stage.apply(&trigger("others", "other", "{uri: \"http://a.example\"}"));
     // Ours come later in the same watches.
     stage.broker().await;
+    stage.apply(&trigger("others", "other", "{uri: \"http://a.example\"}"));
     stage.apply(&trigger("ours", "default", "{uri: \"http://a.example\"}"));
     stage.trigger("ours", "True", "").await;
     for (plural, name) in [("brokers", "other"), ("triggers", "others")] {
@@ -42,10 +42,32 @@ async fn t1_a_trigger_waits_for_its_broker() {
     let stage = Stage::new(cluster, "early").await;
     let controller = stage.start().await;
     stage.apply(&trigger("early", "default", "{uri: \"http://a.example\"}"));
-    stage.trigger("early", "False", "").await;
+    stage.trigger("early", "False", "BrokerDoesNotExist").await;
     stage.broker().await;
     stage.trigger("early", "True", "").await;
     stage.delete("broker", "default");
-    stage.trigger("early", "False", "").await;
+    stage.trigger("early", "False", "BrokerDoesNotExist").await;
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b7_b8_t2_t7_a_broker_and_its_triggers_wait_for_its_dead_letter_sink() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let stage = Stage::new(cluster, "sink").await;
+    let controller = stage.start().await;
+    let sink = "{delivery: {deadLetterSink: {ref: {apiVersion: v1, kind: Service, name: dead}}}}";
+    stage.apply(&broker("default", "Reveille").replace("spec: {}", &format!("spec: {sink}")));
+    stage.apply(&trigger("one", "default", "{uri: \"http://a.example\"}"));
+    let waiting = stage.ready("brokers", "default", "False", "NotFound").await;
+    assert_eq!(waiting["status"].get("deadLetterSinkUri"), None, "{waiting}");
+    assert!(message(&waiting, "Ready").contains("Service `dead`"), "{waiting}");
+    stage.trigger("one", "False", "NotFound").await;
+
+    stage.apply(&service("dead"));
+    let url = format!("http://dead.{}.svc.cluster.local", stage.namespace.name());
+    for (plural, name) in [("brokers", "default"), ("triggers", "one")] {
+        let object = stage.ready(plural, name, "True", "").await;
+        assert_eq!(object["status"]["deadLetterSinkUri"].as_str().unwrap().trim_end_matches('/'), url);
+    }
     controller.stop().await;
 }

@@ -42,8 +42,8 @@ async fn what_changes_while_watches_are_cut_is_found_afterwards() {
     stage.trigger("one", "True", "").await;
     let before = proxy.faults();
     proxy.fail(None, "*/services?*", Fault::Cut);
-    stage.delete("service", "test");
     eventually("a watch to be cut", || async { (proxy.faults() > before).then_some(()) }).await;
+    stage.delete("service", "test");
     proxy.heal();
     stage.trigger("one", "False", "NotFound").await;
     controller.stop().await;

@@ -21,7 +21,7 @@ const RIGHTS: [&str; 3] = [
 const SYSTEM: &str = "reveille-system";
 const ACCOUNT: &str = "reveille-controller";
 /// Long enough for a busy machine, short enough to wait for.
-const LEASE: &str = "PT5S";
+const LEASE: &str = "PT10S";
 
 /// A namespace for a test, and the cluster to itself: one Lease and one set of objects are all controllers'.
 pub(crate) struct Stage<'a> {

@@ -1,6 +1,7 @@
 //! What the controller says of Triggers and what they lead to.
 
 use tests::cluster::Cluster;
+use tests::harness::eventually;
 
 use super::controller_setup::{Stage, condition, message, service, to_service, trigger};
 
@@ -38,11 +39,10 @@ async fn t17_an_address_of_an_unknown_scheme_is_ready_with_a_warning() {
     assert_eq!(odd["status"]["subscriberUri"], "bad://uri");
     let resolved = condition(&odd, "SubscriberResolved").unwrap();
     assert_eq!((&resolved["status"], &resolved["reason"]), (&"True".into(), &"UnsupportedScheme".into()));
-    stage.namespace.wait("trigger/odd", "create").unwrap();
-    let about = "jsonpath={.items[?(@.involvedObject.name==\"odd\")].type}";
-    tests::harness::eventually("the Event", || async {
+    let about = "jsonpath={.items[?(@.involvedObject.name==\"odd\")].reason}";
+    eventually("the Event", || async {
         let events = stage.namespace.kubectl(&["get", "events", "-o", about]).unwrap();
-        (events.stdout == b"Warning").then_some(())
+        String::from_utf8(events.stdout).unwrap().contains("UnsupportedScheme").then_some(())
     })
     .await;
     controller.stop().await;
@@ -87,7 +87,7 @@ async fn a_malformed_trigger_stops_no_other() {
     stage.broker().await;
     stage.trigger("good", "True", "").await;
     for name in ["bad", "worse"] {
-        let bad = stage.trigger(name, "False", "").await;
+        let bad = stage.trigger(name, "False", "InvalidSubscriber").await;
         assert!(message(&bad, "Ready").contains("spec.subscriber"), "{bad}");
     }
     controller.stop().await;
