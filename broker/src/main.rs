@@ -5,11 +5,6 @@ use std::process::ExitCode;
 use broker::cli::Cli;
 use clap::Parser;
 
-/// Publishing makes and drops some twenty small values per event, often on different threads; this allocator spends
-/// about half the time on that which the system's own does.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     broker::deliver::http::tls();

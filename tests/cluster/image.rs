@@ -5,8 +5,10 @@ use std::process::{Command, Output};
 
 use crate::installed::{REPOSITORY, said};
 
-/// Most bytes of the image as an archive, and of what it holds.
+/// Most bytes of the image as a registry keeps it and a node pulls it.
 const IMAGE_BYTES_MAX: u64 = 25_000_000;
+/// Most bytes of what it holds, unpacked.
+const UNPACKED_BYTES_MAX: u64 = 32_000_000;
 /// As buildah stores it.
 const IMAGE: &str = "localhost/reveille:under-test";
 
@@ -53,13 +55,14 @@ fn the_image_is_small_static_and_runs_as_nobody() {
     let length = |path: &str| std::fs::metadata(format!("{root}/{path}")).unwrap().len();
     let held = ["usr/local/bin/reveille", "usr/local/bin/reveille-controller", "etc/ssl/certs/ca-certificates.crt"];
     let held: u64 = held.into_iter().map(length).sum();
-    assert!(held < IMAGE_BYTES_MAX, "it holds {held} bytes");
+    assert!(held < UNPACKED_BYTES_MAX, "it holds {held} bytes");
     // There is no loader and no library in it, so what runs needs none.
     for program in ["reveille", "reveille-controller"] {
         let output = inside(&root, program, &["--help"]);
         assert!(output.status.success(), "{program}: {}", said(&output));
     }
-    // A bare chroot has no random device, so the event brings its id. Makes the HTTP client, which refuses to be made without certificate authorities, and gets as far as dialling.
+    // Makes the HTTP client, which refuses to be made without certificate authorities, and gets as far as dialling. A
+    // bare chroot has no random device, so the event brings its id.
     let output = inside(
         &root,
         "reveille",
