@@ -73,22 +73,11 @@ async fn a_first_start_without_the_api_server_waits_and_says_so() {
     assert_eq!(broker.ready_part("kubernetes").await, None);
 }
 
-/// As Knative's own may be, and as any may be for a moment: nothing is checked.
-fn without_schema(kind: &str) -> String {
-    let (lower, group) = (kind.to_lowercase(), "eventing.knative.dev");
-    let schema = "{openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}";
-    format!(
-        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: {lower}s.{group}}}\n\
-         spec:\n  group: {group}\n  scope: Namespaced\n  names: {{kind: {kind}, plural: {lower}s, singular: {lower}}}\n  \
-         versions: [{{name: v1, served: true, storage: true, schema: {schema}, subresources: {{status: {{}}}}}}]\n"
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_trigger_stops_no_other() {
     let Some(cluster) = Cluster::own_or_skip().await else { return };
     for kind in ["Broker", "Trigger"] {
-        cluster.apply(&without_schema(kind)).unwrap();
+        cluster.apply(&tests::cluster::without_schema(kind)).unwrap();
     }
     let setup = Setup::with_crds_there(&cluster, "malformed").await;
     let subscriber = Subscriber::start().await;

@@ -64,21 +64,10 @@ async fn a_reference_to_another_namespace_is_refused() {
     controller.stop().await;
 }
 
-/// As Knative's own may be: nothing is checked.
-fn without_schema(kind: &str) -> String {
-    let (lower, group) = (kind.to_lowercase(), "eventing.knative.dev");
-    let schema = "{openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}";
-    format!(
-        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: {lower}s.{group}}}\n\
-         spec:\n  group: {group}\n  scope: Namespaced\n  names: {{kind: {kind}, plural: {lower}s, singular: {lower}}}\n  \
-         versions: [{{name: v1, served: true, storage: true, schema: {schema}, subresources: {{status: {{}}}}}}]\n"
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_trigger_stops_no_other() {
     let Some(cluster) = Cluster::own_or_skip().await else { return };
-    let crds = [without_schema("Broker"), without_schema("Trigger")];
+    let crds = [tests::cluster::without_schema("Broker"), tests::cluster::without_schema("Trigger")];
     let stage = Stage::with_crds(&cluster, "malformed", &[&crds[0], &crds[1]]).await;
     for (name, subscriber) in [("bad", "{uri: 7}"), ("worse", "[1, 2]"), ("good", "{uri: \"http://a.example\"}")] {
         stage.apply(&trigger(name, "default", subscriber));

@@ -6,6 +6,7 @@
 
 mod audit;
 mod availability;
+mod definition;
 mod namespace;
 mod proxy;
 mod relay;
@@ -19,6 +20,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use tokio::sync::OnceCell;
 
 pub use audit::Write;
+pub use definition::without_schema;
 pub use namespace::Namespace;
 pub use proxy::{ApiProxy, Fault};
 
