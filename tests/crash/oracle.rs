@@ -95,8 +95,9 @@ impl History {
                 let excused =
                     self.kills.iter().any(|kill| before <= *kill && kill <= at && *kill - before <= flush_window);
                 if !excused {
+                    let since = self.kills.iter().rev().find(|kill| *kill <= at).map(|kill| *at - *kill);
                     faults.push(format!(
-                        "{}: {id} was taken again after {:?} without a kill to excuse it",
+                        "{}: {id} was taken again after {:?}, {since:?} after a kill, without a kill to excuse it",
                         sink.name,
                         *at - before
                     ));

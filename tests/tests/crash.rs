@@ -47,7 +47,7 @@ async fn kills_lose_nothing_that_was_acknowledged() {
     home.trigger(&in_order.delivery(delivery));
 
     let binary = Path::new(env!("CARGO_BIN_EXE_reveille-under-test"));
-    let run = rounds::run(binary, &home, &mut rng, kills).await;
+    let run = rounds::run(binary, &home, [&flaky, &refusing, &ordered], &mut rng, kills).await;
     let sink = |name: &str, subscriber: &tests::harness::Subscriber| Sink {
         name: name.to_owned(),
         ordered: name == "ordered",

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Cli, DEADLINE, Home, Publisher, eventually, http_client};
@@ -99,6 +100,15 @@ impl Launch {
     /// # Panics
     /// When the binary cannot be run at all.
     pub async fn start(&self) -> Result<BrokerProcess, StartError> {
+        self.spawn().ready().await
+    }
+
+    /// Starts it and does not wait.
+    ///
+    /// # Panics
+    /// When the binary cannot be run at all.
+    #[must_use]
+    pub fn spawn(&self) -> Starting {
         let mut command = Command::new(&self.binary);
         command.args(&self.args).env_clear().kill_on_drop(true);
         for kept in ["PATH", "HOME", "RUST_BACKTRACE", "RUST_LOG", "TMPDIR"] {
@@ -111,15 +121,45 @@ impl Launch {
         let reading = tokio::spawn(stderr.clone().fill(child.stderr.take().expect("stderr is piped")));
         let (found, addresses) = oneshot::channel();
         tokio::spawn(find_addresses(child.stdout.take().expect("stdout is piped"), found));
-        let Ok(Ok(addresses)) = timeout(DEADLINE, addresses).await else {
-            let status = timeout(DEADLINE, child.wait()).await.ok().and_then(Result::ok);
-            let _ = child.start_kill();
-            let _ = timeout(DEADLINE, reading).await;
-            return Err(StartError { status, stderr: stderr.text() });
+        Starting { child, stderr, reading, addresses, binary: self.binary.clone(), quiet: self.quiet }
+    }
+}
+
+/// A broker that has been started and may not be ready yet. Killed when dropped.
+#[derive(Debug)]
+pub struct Starting {
+    child: Child,
+    stderr: Stderr,
+    reading: JoinHandle<()>,
+    addresses: oneshot::Receiver<schemas::admin::Addresses>,
+    binary: PathBuf,
+    quiet: bool,
+}
+
+impl Starting {
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// [`StartError`] when it ends, or is not ready within the deadline.
+    pub async fn ready(mut self) -> Result<BrokerProcess, StartError> {
+        let Ok(Ok(addresses)) = timeout(DEADLINE, &mut self.addresses).await else {
+            let status = timeout(DEADLINE, self.child.wait()).await.ok().and_then(Result::ok);
+            let _ = self.child.start_kill();
+            let _ = timeout(DEADLINE, self.reading).await;
+            return Err(StartError { status, stderr: self.stderr.text() });
         };
-        let broker = BrokerProcess { child, stderr, addresses, binary: self.binary.clone(), quiet: self.quiet };
+        let Self { child, stderr, binary, quiet, .. } = self;
+        let broker = BrokerProcess { child, stderr, addresses, binary, quiet };
         eventually("/ready", || async { broker.is_ready().await.then_some(()) }).await;
         Ok(broker)
+    }
+
+    /// Kills it as [`BrokerProcess::kill9`] does, however far it has come, and waits until it is gone.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub async fn kill9(mut self) {
+        self.child.kill().await.expect("the broker can be killed");
     }
 }
 

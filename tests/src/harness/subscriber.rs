@@ -1,6 +1,6 @@
 //! A subscriber that records what it gets and answers as it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -106,6 +106,8 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     seen: Mutex<BTreeMap<String, usize>>,
     count: watch::Sender<usize>,
+    /// Who is connected.
+    peers: watch::Sender<BTreeSet<SocketAddr>>,
 }
 
 /// A subscriber on a port of its own. It stops when dropped.
@@ -144,6 +146,7 @@ impl Subscriber {
             received: Mutex::default(),
             seen: Mutex::default(),
             count: watch::Sender::new(0),
+            peers: watch::Sender::default(),
         });
         let stop = CancellationToken::new();
         tokio::spawn(accept(listener, shared.clone(), stop.clone()));
@@ -184,6 +187,22 @@ impl Subscriber {
         assert!(arrived, "waited in vain for {count} deliveries; these came: {:?}", self.ids());
         self.received()
     }
+
+    /// Waits until it has read all that was sent to it by whoever is gone, and nobody is connected.
+    ///
+    /// # Panics
+    /// After the deadline.
+    pub async fn deserted(&self) {
+        // Connections are accepted in the order they were made: with this one, all earlier ones have been.
+        let last = TcpStream::connect(self.addr).await.expect("the subscriber accepts");
+        let addr = last.local_addr().expect("a connection has an address");
+        let mut peers = self.shared.peers.subscribe();
+        let seen = timeout(DEADLINE, peers.wait_for(|peers| peers.contains(&addr))).await.is_ok();
+        assert!(seen, "the subscriber does not accept");
+        drop(last);
+        let deserted = timeout(DEADLINE, peers.wait_for(BTreeSet::is_empty)).await.is_ok();
+        assert!(deserted, "still connected: {:?}", self.shared.peers.borrow());
+    }
 }
 
 impl Drop for Subscriber {
@@ -193,9 +212,13 @@ impl Drop for Subscriber {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
-    while let Some(Ok((stream, _))) = stop.run_until_cancelled(listener.accept()).await {
+    while let Some(Ok((stream, peer))) = stop.run_until_cancelled(listener.accept()).await {
         let (shared, stop) = (shared.clone(), stop.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(serve(stream, shared)).await });
+        shared.peers.send_modify(|peers| _ = peers.insert(peer));
+        tokio::spawn(async move {
+            stop.run_until_cancelled(serve(stream, shared.clone())).await;
+            shared.peers.send_modify(|peers| _ = peers.remove(&peer));
+        });
     }
 }
 
@@ -270,5 +293,14 @@ mod tests {
         assert_eq!(publisher.acknowledged(), ["a"]);
         let codes: Vec<u16> = subscriber.wait_for(3).await.iter().map(|received| received.answered).collect();
         assert_eq!(codes.get(..3), Some([503, 202, 0].as_slice()));
+    }
+
+    #[tokio::test]
+    async fn it_is_deserted_when_everybody_has_left() {
+        let subscriber = Subscriber::start().await;
+        let peers = [TcpStream::connect(subscriber.addr()).await, TcpStream::connect(subscriber.addr()).await];
+        assert!(timeout(Duration::from_millis(50), subscriber.deserted()).await.is_err());
+        drop(peers);
+        subscriber.deserted().await;
     }
 }
