@@ -23,6 +23,8 @@ mod publish;
 mod restart;
 #[path = "../it/sdk.rs"]
 mod sdk;
+#[path = "../it/signals.rs"]
+mod signals;
 #[path = "../it/wake.rs"]
 mod wake;
 

@@ -8,6 +8,7 @@ use super::connect::{AdminArgs, BrokerArgs, Parameter};
 use super::fault::{Exit, Fault};
 use super::output::{ListPrinter, OutputArgs};
 use super::select::FilterArgs;
+use crate::drain::StopSignals;
 
 /// `tail`
 #[derive(Debug, clap::Args)]
@@ -25,21 +26,34 @@ pub(super) struct TailArgs {
     admin: AdminArgs,
 }
 
-/// Prints events as they are appended, until Ctrl-C, `--limit` or the broker's end.
+/// Prints events as they are appended, until SIGINT, SIGTERM, `--limit` or the broker's end.
 pub(super) async fn run(args: TailArgs, out: &mut impl Write) -> Result<(), Fault> {
     let mut parameters: Vec<Parameter> = vec![("from", args.from)];
     parameters.extend(args.filter.parameters()?);
     let path = ["brokers", &args.broker.namespace, &args.broker.broker, "tail"];
-    let mut lines = args.admin.connect()?.stream(&path, &parameters).await?;
+    let mut signals = StopSignals::install()?;
     let mut printer = ListPrinter::live(args.output.form, out);
+    let admin = args.admin.connect()?;
+    let mut lines = tokio::select! {
+        biased;
+        _ = signals.asked() => return printer.finish("events"),
+        lines = admin.stream(&path, &parameters) => lines?,
+    };
     let mut count = 0;
-    while let Some(item) = lines.next::<EventItem>().await? {
+    let stopped = loop {
+        let item = tokio::select! {
+            biased;
+            _ = signals.asked() => break true,
+            item = lines.next::<EventItem>() => item?,
+        };
+        let Some(item) = item else { break false };
         printer.item(item)?;
         count += 1;
-    }
+    };
     printer.finish("events")?;
     lines.finish()?;
     match args.filter.limit {
+        _ if stopped => Ok(()),
         Some(limit) if count >= limit => Ok(()),
         _ => Err(Fault::new(Exit::Unreachable, "the broker ended the stream: it is stopping; run the command again")),
     }
