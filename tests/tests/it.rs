@@ -17,6 +17,8 @@ mod manifests;
 mod observe;
 #[path = "../it/order.rs"]
 mod order;
+#[path = "../it/orphans.rs"]
+mod orphans;
 #[path = "../it/publish.rs"]
 mod publish;
 #[path = "../it/restart.rs"]

@@ -8,7 +8,9 @@ mod data_dir;
 mod engine;
 mod keeper;
 mod listen;
+mod orphans;
 mod serve;
+mod store;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use listen::Addrs;

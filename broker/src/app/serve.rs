@@ -17,6 +17,7 @@ use super::data_dir::DataDir;
 use super::engine::LogOpener;
 use super::keeper::LogKeeper;
 use super::listen::{Addrs, bind};
+use super::orphans::{OrphanKeeper, OrphanParts};
 use crate::admin::{self, AdminParts, Token};
 use crate::clock::Clock;
 use crate::config::{ServeConfig, Size};
@@ -27,8 +28,8 @@ use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher};
 use crate::health::{HealthParts, LagReporter, Readiness};
 use crate::ingress::server::{self, Drained, ServerLimits};
 use crate::ingress::{self, IngressLimits, IngressState};
-use crate::log::LogSet;
 use crate::log::segment::RealFs;
+use crate::log::{LogSet, Orphans};
 use crate::metrics::Metrics;
 use crate::state::StateStore;
 use crate::state::sled::{Options as StateOptions, SledStore};
@@ -77,6 +78,7 @@ struct Base {
     board: StatusBoard,
     readiness: Readiness,
     state: Arc<SledStore>,
+    orphans: Orphans,
     stop_table: CancellationToken,
 }
 
@@ -97,6 +99,7 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
         board: StatusBoard::new(),
         readiness: Readiness::new(),
         state: Arc::new(open_state(&data, &config)?),
+        orphans: Orphans::new(),
         stop_table: CancellationToken::new(),
     };
     let triggers = base.triggers(&config, data.clone()).await?;
@@ -107,6 +110,7 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     let health = crate::health::router(base.health_parts(telemetry));
     let admin = admin::router(AdminParts {
         logs: base.logs.clone(),
+        orphans: base.orphans.clone(),
         board: base.board.clone(),
         table: triggers.table,
         state: base.state.clone(),
@@ -151,12 +155,23 @@ impl Base {
             None if config.kube => self.kube(config).await?,
             None => bail!("there is no source of Brokers and Triggers; give --manifests DIR or --kube"),
         };
-        let opener = Arc::new(LogOpener::new(data, config, self.clock.clone(), self.metrics.clone()));
+        let opener = Arc::new(LogOpener::new(data.clone(), config, self.clock.clone(), self.metrics.clone()));
+        let orphans = OrphanKeeper::new(OrphanParts {
+            data,
+            grace: config.orphan_grace.0,
+            clock: self.clock.clone(),
+            state: self.state.clone(),
+            metrics: self.metrics.clone(),
+            opener: opener.clone(),
+            shown: self.orphans.clone(),
+            stop: self.stop_table.clone(),
+        });
         let (downstream, table) = TableSource::new();
         let (logs, readiness) = (self.logs.clone(), self.readiness.clone());
-        let keeper = LogKeeper { source, downstream, logs, opener, readiness };
-        let failed = keeper.apply(&keeper.source.current()).await;
-        let tasks = vec![tokio::spawn(keeper.run(failed, self.stop_table.clone())), tokio::spawn(service)];
+        let mut keeper = LogKeeper { source, downstream, logs, opener, readiness, orphans };
+        let table_now = keeper.source.current();
+        let failed = keeper.apply(&table_now).await;
+        let tasks = vec![tokio::spawn(keeper.run(table_now, failed, self.stop_table.clone())), tokio::spawn(service)];
         Ok(Triggers { faults, table, tasks })
     }
 

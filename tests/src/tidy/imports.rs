@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("matching", &[]),
     // Cursors count in offsets of the log, and the checkpoint file is written through its file system; state never
     // reads a log.
-    ("state", &["log::Offset", "log::segment::fs"]),
+    ("state", &["log::Offset", "log::LogId", "log::segment::fs"]),
     // A table entry holds compiled filters, a start offset and a retention.
     ("triggers", &["matching", "state", "log::Offset", "log::Retention"]),
     // What a Trigger's table entry says about its subscriber.
@@ -36,8 +36,8 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("config", &["log::Retention"]),
     ("telemetry", &["config"]),
     // The CLI speaks to the admin API. `serve` and `demo` start the broker in this process; `log verify` and
-    // `log dump` read segment files without one; `--help` and `serve` share the configuration.
-    ("cli", &["config", "app", "telemetry", "log::segment::inspect", "log::Offset"]),
+    // `log dump` read segment files without one; `--help` and `serve` share the configuration; signals end all verbs.
+    ("cli", &["config", "app", "drain", "telemetry", "log::segment::inspect", "log::Offset"]),
 ];
 
 /// Real engines behind a seam; the composition root alone chooses among them.
