@@ -46,6 +46,7 @@ impl<'a> Stage<'a> {
             let crd = format!("customresourcedefinition/{crd}.eventing.knative.dev");
             cluster.wait("default", &crd, "condition=Established").unwrap();
         }
+        cluster.apply(&broker_pods(true)).unwrap();
         let kubeconfig = cluster.kubeconfig_as(SYSTEM, ACCOUNT).unwrap();
         let (namespace, client) = (cluster.namespace(prefix).unwrap(), cluster.client().await.unwrap());
         Self { namespace, cluster, client, kubeconfig, _turn: turn }
@@ -58,6 +59,11 @@ impl<'a> Stage<'a> {
     /// Starts a controller that has read what there is.
     pub(crate) async fn start(&self) -> ControllerProcess {
         ControllerProcess::start(&self.kubeconfig).await
+    }
+
+    /// Applies what is outside of the test's own namespace.
+    pub(crate) fn apply_system(&self, yaml: &str) {
+        self.cluster.apply(yaml).unwrap();
     }
 
     pub(crate) fn apply(&self, yaml: &str) {
@@ -142,6 +148,16 @@ pub(crate) fn service(name: &str) -> String {
     format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n")
 }
 
+/// What Kubernetes says of the broker's pods, which no test of the controller alone has.
+pub(crate) fn broker_pods(ready: bool) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {{name: reveille-broker-test, namespace: {SYSTEM}, labels: {{kubernetes.io/service-name: reveille-broker}}}}\n\
+         addressType: IPv4\nports: [{{name: http, port: 8080}}]\n\
+         endpoints: [{{addresses: [10.0.0.1], conditions: {{ready: {ready}}}}}]\n"
+    )
+}
+
 /// A running controller. Killed when dropped; what it said is printed then.
 pub(crate) struct ControllerProcess {
     child: Child,
@@ -151,10 +167,16 @@ pub(crate) struct ControllerProcess {
 
 impl ControllerProcess {
     pub(crate) async fn start(kubeconfig: &Path) -> Self {
+        Self::start_with(kubeconfig, &[]).await
+    }
+
+    /// With further arguments.
+    pub(crate) async fn start_with(kubeconfig: &Path, args: &[&str]) -> Self {
         let said = tempfile::NamedTempFile::new().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_reveille-controller-under-test"));
         command.args(["--health-addr", "127.0.0.1:0", "--print-addrs", "--lease-duration", LEASE]);
         command.args(["--namespace", SYSTEM, "--cluster-domain", "cluster.local"]);
+        command.args(args);
         command.env_clear().env("KUBECONFIG", kubeconfig).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said.reopen().unwrap());
         let mut child = command.spawn().unwrap();
