@@ -163,6 +163,8 @@ metrics! {
     wake_failures: Family<TriggerLabels, Counter> = "wake_failures", None::<Unit>, "Wakes that failed", Family::default();
     /// From the decision to wake to an accepted connection.
     wake_seconds: Histogram = "wake_duration", Some(Unit::Seconds), "Time from the decision to wake to readiness", seconds_histogram();
+    /// Age of the oldest state that is not durable.
+    state_unflushed: Seconds = "state_unflushed", Some(Unit::Seconds), "Age of the oldest cursor or other state that is not durable yet", Seconds::default();
     /// Manifests that could not be used, at the last look.
     manifest_faults: Gauge = "manifest_faults", None::<Unit>, "Faulty manifests at the last look", Gauge::default();
     /// Whether the Kubernetes API server answers: 1, or 0 while the last known table is served.

@@ -176,7 +176,7 @@ mod tests {
             assert_eq!(settings.ingress_url, url);
             let looked_at =
                 settings.ingress_service.map(|service| format!("http://{}.{}.svc", service.name, service.namespace));
-            assert!(looked_at.map_or(url.starts_with("https:"), |service| url.starts_with(&service)), "{url}");
+            assert!(looked_at.map_or_else(|| url.starts_with("https:"), |service| url.starts_with(&service)), "{url}");
         }
     }
 

@@ -24,14 +24,14 @@ use crate::config::{ServeConfig, Size};
 use crate::deliver::Transport;
 use crate::deliver::http::{HttpOptions, HttpTransport};
 use crate::dispatch::status::StatusBoard;
-use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher};
+use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher, FLUSH_GRACE, flush_by};
 use crate::health::{HealthParts, LagReporter, Readiness};
 use crate::ingress::server::{self, Drained, ServerLimits};
 use crate::ingress::{self, IngressLimits, IngressState};
 use crate::log::segment::RealFs;
+use crate::log::segment::fs::FileSystem;
 use crate::log::{LogSet, Orphans};
 use crate::metrics::Metrics;
-use crate::state::StateStore;
 use crate::state::sled::{Options as StateOptions, SledStore};
 use crate::telemetry::TelemetryHandle;
 use crate::triggers::TableSource;
@@ -88,6 +88,15 @@ struct Base {
 /// # Errors
 /// One clear line: which address, directory or manifest is the trouble, and what to do.
 pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::Result<Running> {
+    start_on(config, telemetry, Arc::new(RealFs)).await
+}
+
+/// The same with another file system under the checkpoint of cursors.
+async fn start_on(
+    config: ServeConfig,
+    telemetry: TelemetryHandle,
+    checkpoint: Arc<dyn FileSystem>,
+) -> anyhow::Result<Running> {
     config.validate()?;
     let data = Arc::new(DataDir::claim(&config.data)?);
     let token = config.admin_token_file.as_deref().map(Token::read).transpose()?;
@@ -98,7 +107,7 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
         logs: LogSet::new(),
         board: StatusBoard::new(),
         readiness: Readiness::new(),
-        state: Arc::new(open_state(&data, &config)?),
+        state: Arc::new(open_state(&data, &config, checkpoint)?),
         orphans: Orphans::new(),
         stop_table: CancellationToken::new(),
     };
@@ -247,9 +256,9 @@ fn defaults(config: &ServeConfig) -> Defaults {
     }
 }
 
-fn open_state(data: &DataDir, config: &ServeConfig) -> anyhow::Result<SledStore> {
+fn open_state(data: &DataDir, config: &ServeConfig, files: Arc<dyn FileSystem>) -> anyhow::Result<SledStore> {
     let options = StateOptions { flush_interval: config.state_flush_interval.0, ..StateOptions::default() };
-    Ok(SledStore::open(&data.state(), options, Arc::new(RealFs))?)
+    Ok(SledStore::open(&data.state(), options, files)?)
 }
 
 fn ingress_limits(config: &ServeConfig) -> IngressLimits {
@@ -344,13 +353,14 @@ impl Running {
         for task in self.table_tasks {
             let _ = task.await;
         }
-        let drained = self.dispatcher.drain(Instant::now() + self.drain_timeout).await;
+        let deadline = Instant::now() + self.drain_timeout;
+        let drained = self.dispatcher.drain(deadline).await;
         self.waker.stop().await;
         for logs in self.base.logs.all() {
             logs.events.close().await;
             logs.dead_letters.close().await;
         }
-        let flushed = self.base.state.flush().await;
+        let flushed = flush_by(self.base.state.as_ref(), deadline + FLUSH_GRACE).await;
         self.doors.stop_sides.cancel();
         for side in self.doors.sides {
             let _ = side.await;
@@ -359,3 +369,6 @@ impl Running {
         flushed.context("the state store could not be flushed; the next start repeats some deliveries")
     }
 }
+
+#[cfg(test)]
+mod tests;

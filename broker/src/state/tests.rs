@@ -1,6 +1,6 @@
 //! The contract of [`StateStore`], run on every store.
 
-pub(super) mod files;
+pub(crate) mod files;
 
 use super::*;
 use crate::clock::UnixMicros;
