@@ -4,10 +4,11 @@ use std::io::Write;
 
 use schemas::admin::EventItem;
 
-use super::connect::{AdminArgs, BrokerArgs, Parameter};
+use super::connect::Parameter;
 use super::fault::{Exit, Fault};
-use super::output::{ListPrinter, OutputArgs};
+use super::output::ListPrinter;
 use super::select::FilterArgs;
+use super::view::{LogView, stream};
 use crate::drain::StopSignals;
 
 /// `tail`
@@ -19,25 +20,20 @@ pub(super) struct TailArgs {
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
-    broker: BrokerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    log: LogView,
 }
 
 /// Prints events as they are appended, until SIGINT, SIGTERM, `--limit` or the broker's end.
 pub(super) async fn run(args: TailArgs, out: &mut impl Write) -> Result<(), Fault> {
     let mut parameters: Vec<Parameter> = vec![("from", args.from)];
     parameters.extend(args.filter.parameters()?);
-    let path = ["brokers", &args.broker.namespace, &args.broker.broker, "tail"];
     let mut signals = StopSignals::install()?;
-    let mut printer = ListPrinter::live(args.output.form, out);
-    let admin = args.admin.connect()?;
+    let mut printer = ListPrinter::live(args.log.view.output.form, out);
+    let admin = args.log.view.connect()?;
     let mut lines = tokio::select! {
         biased;
         _ = signals.asked() => return printer.finish("events"),
-        lines = admin.stream(&path, &parameters) => lines?,
+        lines = stream(&admin, &args.log.broker, "tail", &parameters) => lines?,
     };
     let mut count = 0;
     let stopped = loop {
