@@ -74,7 +74,7 @@ pub(crate) struct Config {
     /// How log lines look
     #[arg(long, value_name = "FORMAT", env = "REVEILLE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or per module as in `info,reveille_controller::watch=debug`
+    /// What is logged: error, warn, info, debug, trace, or per module as in `info,trigger_controller::watch=debug`
     #[arg(long, value_name = "LEVELS", env = "REVEILLE_LOG_LEVEL", default_value = "info")]
     pub(crate) log_level: String,
     /// Once the health port is open, print its address to stdout as one line of JSON

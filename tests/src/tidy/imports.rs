@@ -64,8 +64,12 @@ pub(super) fn direction(source: &Source, in_tests: bool) -> Vec<Offence> {
 }
 
 /// Which members of this workspace a member may depend on; all others are refused.
-const MEMBERS: [(&str, &[&str]); 3] =
-    [("schemas/", &[]), ("broker/", &["schemas"]), ("trigger-controller/", &["schemas"])];
+const MEMBERS: [(&str, &[&str]); 4] = [
+    ("schemas/", &[]),
+    ("broker/", &["schemas"]),
+    ("trigger-controller/", &["schemas"]),
+    ("deploy/image/", &["broker", "trigger-controller"]),
+];
 
 /// Dependencies of a manifest on members of this workspace that are against the direction.
 pub(super) fn dependencies(manifest: &Source) -> Vec<Offence> {
@@ -80,7 +84,7 @@ pub(super) fn dependencies(manifest: &Source) -> Vec<Offence> {
             section = line;
         }
         let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
-        let member = matches!(name, "schemas" | "broker" | "trigger-controller" | "tests");
+        let member = matches!(name, "schemas" | "broker" | "trigger-controller" | "image" | "tests");
         if section.contains("dependencies") && member && !allowed.contains(&name) {
             offences.push(Offence::new(&manifest.path, index + 1, format!("must not depend on `{name}`")));
         }
