@@ -7,7 +7,8 @@
 //! scaling is undone; one request per workload is under way at a time, however many events and Triggers ask; a
 //! workload that somebody scales back to zero is raised [`REVERTS_MAX`] times, then left alone for
 //! [`REVERT_PAUSE`]. *Not here*: which workload ([`ScaleSpec::workload`] comes from the
-//! controller), scaling down. While a wake waits, [`diagnose`] looks for what keeps pods from starting.
+//! controller), scaling down. While a wake waits, pods and ReplicaSets are watched for what keeps them
+//! from starting.
 //!
 //! Level-triggered: whoever has events for a Service without endpoints asks, at the start as later, and asks again
 //! every [`LOOK_AGAIN`], so that no notice that went missing leaves a workload asleep.
