@@ -186,10 +186,36 @@ pub(crate) fn to(subscriber: &Subscriber) -> String {
     format!("subscriber: {{uri: \"{}\"}}", subscriber.url())
 }
 
-/// `ref` of a destination: an object of an API group's first version.
-pub(crate) fn reference(api_version: &str, kind: &str, name: &str) -> String {
-    format!("ref: {{apiVersion: {api_version}, kind: {kind}, name: {name}}}")
+/// Installs a kind with an address that nobody knew when Reveille was built, as third parties do.
+pub(crate) async fn gadgets(cluster: &Cluster) {
+    static APPLIED: OnceCell<()> = OnceCell::const_new();
+    let apply = async || {
+        cluster.apply(GADGETS).unwrap();
+        let definition = "customresourcedefinition/gadgets.gadgets.example.dev";
+        cluster.wait("default", definition, "condition=Established").unwrap();
+    };
+    APPLIED.get_or_init(apply).await;
 }
+
+const GADGETS: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gadgets.gadgets.example.dev}
+spec:
+  group: gadgets.example.dev
+  scope: Namespaced
+  names: {kind: Gadget, plural: gadgets, singular: gadget}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: gadgets, labels: {duck.knative.dev/addressable: "true", duck.knative.dev/source: "true"}}
+rules: [{apiGroups: [gadgets.example.dev], resources: [gadgets], verbs: [get, list, watch]}]
+"#;
 
 /// Publishes one event of a type, which must be accepted.
 pub(crate) async fn publish(publisher: &Publisher, id: &str, ty: &str) {

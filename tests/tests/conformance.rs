@@ -2,6 +2,12 @@
 //! the ids of its conformance list (`tests/CONFORMANCE.md`).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assertion is what a test is for")]
 
+#[path = "../cluster/conformance_broker.rs"]
+mod conformance_broker;
+#[path = "../cluster/conformance_destination.rs"]
+mod conformance_destination;
+#[path = "../cluster/conformance_trigger.rs"]
+mod conformance_trigger;
 #[path = "../cluster/installed.rs"]
 mod installed;
 #[path = "../cluster/together.rs"]
