@@ -151,10 +151,15 @@ pub(crate) struct ControllerProcess {
 
 impl ControllerProcess {
     pub(crate) async fn start(kubeconfig: &Path) -> Self {
+        Self::start_with(kubeconfig, &[]).await
+    }
+
+    /// With further flags.
+    pub(crate) async fn start_with(kubeconfig: &Path, flags: &[&str]) -> Self {
         let said = tempfile::NamedTempFile::new().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_reveille-controller-under-test"));
         command.args(["--health-addr", "127.0.0.1:0", "--print-addrs", "--lease-duration", LEASE]);
-        command.args(["--namespace", SYSTEM, "--cluster-domain", "cluster.local"]);
+        command.args(["--namespace", SYSTEM, "--cluster-domain", "cluster.local"]).args(flags);
         command.env_clear().env("KUBECONFIG", kubeconfig).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said.reopen().unwrap());
         let mut child = command.spawn().unwrap();
