@@ -55,6 +55,11 @@ impl<'a> Stage<'a> {
         &self.kubeconfig
     }
 
+    /// The same for another of the accounts that `deploy/base` makes.
+    pub(crate) fn kubeconfig_of(&self, account: &str) -> PathBuf {
+        self.cluster.kubeconfig_as(SYSTEM, account).unwrap()
+    }
+
     /// Starts a controller that has read what there is.
     pub(crate) async fn start(&self) -> ControllerProcess {
         ControllerProcess::start(&self.kubeconfig).await
@@ -179,6 +184,11 @@ impl ControllerProcess {
     pub(crate) async fn is_leader(&self) -> bool {
         let answer = http_client().get(format!("http://{}/metrics", self.health)).send().await.unwrap();
         answer.text().await.unwrap().lines().any(|line| line == "reveille_controller_leader 1")
+    }
+
+    /// How often it has lost the lead.
+    pub(crate) fn losses(&self) -> usize {
+        std::fs::read_to_string(self.said.path()).unwrap().matches("no longer the leader").count()
     }
 
     pub(crate) async fn leads(&self) {

@@ -177,6 +177,7 @@ impl Base {
         let readiness = self.readiness.clone();
         let (kube, source, service) = KubeService::start(KubeConfig {
             default_class: config.default_class,
+            api_timeout: config.api_timeout.0,
             defaults: defaults(config),
             clock: self.clock.clone(),
             store: self.state.clone(),

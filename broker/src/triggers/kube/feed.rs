@@ -18,12 +18,10 @@ use tower::util::MapResponseLayer;
 use super::inventory::{Doubt, Names};
 use super::record::Kind;
 
-/// A watch that is silent for longer than this (and 5 s) is taken for dead, in seconds: bookmarks come once a minute.
-const WATCH_SECONDS: u32 = 60;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence in an answer; longer than a watch may be silent.
-const READ_TIMEOUT: Duration = Duration::from_secs(75);
+/// How much longer than a watch an answer may be silent: a silent watch ends itself 5 s after its time.
+const READ_MARGIN: Duration = Duration::from_secs(10);
 /// First wait after an error.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait: how late a server that is back is noticed.
@@ -101,6 +99,7 @@ pub(super) struct Feed {
     client: Client,
     resource: ApiResource,
     link: Arc<Link>,
+    silence: Duration,
 }
 
 impl fmt::Debug for Feed {
@@ -110,9 +109,10 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    pub(super) fn new(kind: Kind, mut config: Config, link: Arc<Link>) -> Result<Self, kube::Error> {
+    /// `silence`: after how long a watch that says nothing is begun anew.
+    pub(super) fn new(kind: Kind, mut config: Config, link: Arc<Link>, silence: Duration) -> Result<Self, kube::Error> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        config.read_timeout = Some(READ_TIMEOUT);
+        config.read_timeout = Some(silence + READ_MARGIN);
         let told = link.clone();
         let tell = move |answer: http::Response<Box<DynBody>>| {
             if answer.status().is_success() {
@@ -125,13 +125,14 @@ impl Feed {
             Kind::Broker => ApiResource::erase::<schemas::Broker>(&()),
             Kind::Trigger => ApiResource::erase::<schemas::Trigger>(&()),
         };
-        Ok(Self { kind, client, resource, link })
+        Ok(Self { kind, client, resource, link, silence })
     }
 
     /// Follows the kind until nobody listens.
     pub(super) async fn run(self, news: mpsc::Sender<News>) {
         let api: Api<DynamicObject> = Api::all_with(self.client, &self.resource);
-        let stream = watched(api, WatchConfig::default().timeout(WATCH_SECONDS)).backoff(Pause(PAUSE_FIRST));
+        let seconds = u32::try_from(self.silence.as_secs()).unwrap_or(u32::MAX);
+        let stream = watched(api, WatchConfig::default().timeout(seconds)).backoff(Pause(PAUSE_FIRST));
         futures_util::pin_mut!(stream);
         let kind = self.kind;
         while let Some(event) = stream.next().await {
