@@ -3,10 +3,13 @@
 use http::{Method, StatusCode};
 use tests::cluster::{Cluster, Fault};
 use tests::harness::{Subscriber, eventually};
+use tokio::time::Instant;
 
-use super::outage_setup::{Both, Held, Load, took_each_once};
+use super::outage_setup::{Both, Held, Load, SILENCE_SECONDS, took_each_once};
 
 const WATCHES: &str = "*watch=true*";
+/// With a `Retry-After` where the API server gives one.
+const CODES: [u16; 6] = [429, 409, 500, 503, 403, 404];
 
 async fn met(both: &Both<'_>, faults: u64) {
     eventually(&format!("{faults} faults to be met"), || {
@@ -62,27 +65,20 @@ async fn refusals_of_every_kind_are_waited_out_without_pressing() {
         both.served(name, subscriber).await;
     }
     let load = Load::start(both.publisher());
-    for code in [
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::CONFLICT,
-        StatusCode::INTERNAL_SERVER_ERROR,
-        StatusCode::SERVICE_UNAVAILABLE,
-        StatusCode::FORBIDDEN,
-        StatusCode::NOT_FOUND,
-    ] {
-        cut_watches(&both).await;
+    cut_watches(&both).await;
+    for code in CODES {
+        let (began, before) = (Instant::now(), both.proxy.faults());
         both.proxy.heal();
-        let (began, before) = (tokio::time::Instant::now(), both.proxy.faults());
-        both.proxy.fail(None, "*", Fault::Answer(code));
-        both.trigger(&format!("late-{}", code.as_u16()), &late);
-        met(&both, before + 8).await;
+        both.proxy.fail(None, "*", Fault::Answer(StatusCode::from_u16(code).unwrap()));
+        both.trigger(&format!("late-{code}"), &late);
+        met(&both, before + 6).await;
         let (met, seconds) = (both.proxy.faults() - before, began.elapsed().as_secs());
-        // Seven watches and one Lease, some of them at once.
-        assert!(met < 60 + 60 * seconds, "{code}: {met} requests in {seconds} s");
-        both.proxy.heal();
-        both.found().await;
+        // Seven watches and a Lease, some of them at once.
+        assert!(met < 30 + 30 * seconds, "{code}: {met} requests in {seconds} s");
     }
-    for code in [429, 409, 500, 503, 403, 404] {
+    both.proxy.heal();
+    both.found().await;
+    for code in CODES {
         both.stage.trigger(&format!("late-{code}"), "True", "").await;
         both.served(&format!("late-{code}"), &late).await;
     }
@@ -101,15 +97,20 @@ async fn a_silent_watch_is_noticed_and_begun_anew() {
     both.trigger("kept", &kept);
     both.served("kept", &kept).await;
     let load = Load::start(both.publisher());
-    let triggers = "*/triggers?*watch=true*";
-    let watches = both.proxy.seen(&Method::GET, triggers);
-    both.proxy.fail(None, triggers, Fault::Stall);
+    let watches = || {
+        let of = |seconds| both.proxy.seen(&Method::GET, &format!("*/triggers?*watch=true*timeoutSeconds={seconds}*"));
+        SILENCE_SECONDS.map(|(_, seconds)| of(seconds))
+    };
+    let before = watches();
+    both.proxy.fail(None, "*/triggers?*watch=true*", Fault::Stall);
     both.trigger("late", &late);
-    // Each of the two watches once for its silence, and once more because nobody answered.
-    eventually("the silence to be noticed, twice by each", || {
-        std::future::ready((both.proxy.seen(&Method::GET, triggers) >= watches + 4).then_some(()))
-    })
-    .await;
+    for (index, (who, _)) in SILENCE_SECONDS.into_iter().enumerate() {
+        // Once for the silence, and once more because nobody answered.
+        eventually(&format!("{who} to notice the silence, twice"), || {
+            std::future::ready((watches()[index] >= before[index] + 2).then_some(()))
+        })
+        .await;
+    }
     both.proxy.heal();
     both.stage.trigger("late", "True", "").await;
     both.served("late", &late).await;

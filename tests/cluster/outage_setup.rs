@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::controller_setup::{ControllerProcess, Stage, trigger};
 
-/// After how long both take a silent connection for dead.
-pub(crate) const SILENCE: &str = "PT3S";
+/// After how many seconds each takes a silent connection for dead. A watch tells by them whose it is.
+pub(crate) const SILENCE_SECONDS: [(&str, u32); 2] = [("the broker", 3), ("the controller", 4)];
 /// Pause between two events of the load.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -33,9 +33,10 @@ impl<'a> Both<'a> {
         let home = Home::new();
         let through = proxy.kubeconfig(&stage.kubeconfig_of("reveille-broker")).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_reveille-under-test"));
-        let launch = Launch::kube(program, &home, &through).arg("--api-timeout", SILENCE);
+        let [broker, controller] = SILENCE_SECONDS.map(|(_, seconds)| format!("PT{seconds}S"));
+        let launch = Launch::kube(program, &home, &through).arg("--api-timeout", broker);
         let through = proxy.kubeconfig(stage.kubeconfig()).unwrap();
-        let controller = ControllerProcess::start_with(&through, &["--api-timeout", SILENCE]).await;
+        let controller = ControllerProcess::start_with(&through, &["--api-timeout", &controller]).await;
         let broker = launch.start().await.unwrap();
         stage.broker().await;
         let both = Self { stage, proxy, controller, broker, _home: home };
