@@ -19,28 +19,34 @@ const FREE_PORT: &str = "127.0.0.1:0";
 /// What is shown of each program's log where a test failed.
 const LOG_LINES: usize = 60;
 
-/// The two programs, which all tests of a binary share; they end with the cluster.
-#[derive(Debug)]
-struct Programs {
+/// The two programs, which tests share; they end with the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
     broker: Addresses,
 }
 
 /// A namespace of one test, in which the two programs are at work.
-pub(crate) struct Scene {
-    pub(crate) namespace: Namespace<'static>,
-    pub(crate) cluster: &'static Cluster,
+pub(crate) struct Scene<'a> {
+    pub(crate) namespace: Namespace<'a>,
+    pub(crate) cluster: &'a Cluster,
     client: kube::Client,
-    programs: &'static Programs,
+    programs: Programs,
 }
 
-impl Scene {
-    /// `None` where there can be no cluster.
+impl Scene<'static> {
+    /// On the cluster that all tests of a binary share; `None` where there can be none.
     pub(crate) async fn new(prefix: &str) -> Option<Self> {
         static PROGRAMS: OnceCell<Programs> = OnceCell::const_new();
         let cluster = installed().await?;
         let programs = PROGRAMS.get_or_init(|| Programs::start(cluster)).await;
+        Some(Self::on(cluster, programs, prefix).await)
+    }
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) async fn on(cluster: &'a Cluster, programs: &Programs, prefix: &str) -> Self {
         let (namespace, client) = (cluster.namespace(prefix).unwrap(), cluster.client().await.unwrap());
-        Some(Self { namespace, cluster, client, programs })
+        Self { namespace, cluster, client, programs: programs.clone() }
     }
 
     /// `kubectl apply -f -`.
@@ -119,7 +125,7 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for Scene<'_> {
     fn drop(&mut self) {
         // They go with the cluster; the test runner shows this where the test failed.
         for name in ["broker", "controller"] {
@@ -133,7 +139,7 @@ impl Drop for Scene {
 
 impl Programs {
     /// Brokers' addresses are the broker's own, where tests reach it.
-    async fn start(cluster: &Cluster) -> Self {
+    pub(crate) async fn start(cluster: &Cluster) -> Self {
         let data = cluster.directory().join("data");
         let program = Path::new(env!("CARGO_BIN_EXE_reveille-under-test"));
         let addresses = ["--ingress-addr", FREE_PORT, "--health-addr", FREE_PORT, "--admin-addr", FREE_PORT];

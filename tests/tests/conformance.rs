@@ -10,6 +10,8 @@ mod conformance_destination;
 mod conformance_trigger;
 #[path = "../cluster/installed.rs"]
 mod installed;
+#[path = "../cluster/knative_definitions.rs"]
+mod knative_definitions;
 #[path = "../cluster/together.rs"]
 mod together;
 #[path = "../cluster/together_setup.rs"]
