@@ -186,6 +186,15 @@ impl ControllerProcess {
         answer.text().await.unwrap().lines().any(|line| line == "reveille_controller_leader 1")
     }
 
+    /// Processor time that it has used so far, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id().unwrap())).unwrap();
+        // Behind the name, which may hold anything: user and system time are fields 14 and 15 of the whole.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+
     /// How often it has lost the lead.
     pub(crate) fn losses(&self) -> usize {
         std::fs::read_to_string(self.said.path()).unwrap().matches("no longer the leader").count()

@@ -113,8 +113,11 @@ async fn l11_l12_l13_the_triggers_delivery_counts_before_the_brokers_and_none_is
             home.broker(&BrokerManifest::new("default").delivery(delivery));
         }
         let refusing = Subscriber::scripted(|_| Answer::code(500)).await;
-        let trigger = TriggerManifest::new("t", &refusing.url());
-        home.trigger(&triggers.map_or(trigger.clone(), |delivery| trigger.delivery(delivery)));
+        let mut trigger = TriggerManifest::new("t", &refusing.url());
+        if let Some(delivery) = triggers {
+            trigger = trigger.delivery(delivery);
+        }
+        home.trigger(&trigger);
         let broker = start(&home).await;
         accepted(broker.publisher("default").binary(&Sample::new("a")).await);
         broker.settled("t").await;
