@@ -8,6 +8,7 @@ mod audit;
 mod availability;
 mod beside;
 mod definition;
+mod inside;
 mod namespace;
 mod proxy;
 mod relay;
