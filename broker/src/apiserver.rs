@@ -8,6 +8,8 @@ use kube::runtime::watcher::Config as WatchConfig;
 use kube::{Client, Config};
 use tower::util::MapResponseLayer;
 
+/// After how many seconds a watch that lasts no longer than a wake is begun anew.
+pub const WATCH_SECONDS: u32 = 60;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer than a watch an answer may be silent: a silent watch ends itself 5 s after its time.
