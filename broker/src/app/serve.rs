@@ -182,6 +182,7 @@ impl Base {
         let readiness = self.readiness.clone();
         let (kube, source, service) = KubeService::start(KubeConfig {
             default_class: config.default_class,
+            api_timeout: config.api_timeout.0,
             defaults: defaults(config),
             clock: self.clock.clone(),
             store: self.state.clone(),
@@ -204,9 +205,11 @@ impl Base {
         let mut each = EachWaker { exec, scale: None };
         if config.kube {
             let cluster = kube::Config::infer().await.context("--kube finds no cluster")?;
-            let client = feed::client(cluster.clone(), directory).context("--kube cannot set up its client")?;
-            tasks.push(tokio::spawn(feed::run(client.clone(), directory.clone(), self.stop_table.clone())));
-            let writer = ConditionWriter::new(cluster, self.board.clone(), table.clone(), self.clock.clone());
+            let silence = config.api_timeout.0;
+            let client =
+                feed::client(cluster.clone(), directory, silence).context("--kube cannot set up its client")?;
+            tasks.push(tokio::spawn(feed::run(client.clone(), directory.clone(), silence, self.stop_table.clone())));
+            let writer = ConditionWriter::new(cluster, silence, self.board.clone(), table.clone(), self.clock.clone());
             let writer = writer.context("--kube cannot set up its client")?;
             tasks.push(tokio::spawn(writer.run(self.stop_table.clone())));
             each.scale = Some(Arc::new(ScaleWaker::new(client, directory.clone(), self.metrics.clone())));
