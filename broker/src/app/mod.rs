@@ -5,6 +5,7 @@
 //! and what was delivered is remembered.
 
 mod data_dir;
+mod doors;
 mod engine;
 mod keeper;
 mod listen;

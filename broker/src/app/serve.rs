@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::Router;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::data_dir::DataDir;
+use super::doors::{Doors, Listeners};
 use super::engine::LogOpener;
 use super::keeper::LogKeeper;
-use super::listen::{Addrs, bind};
+use super::listen::Addrs;
 use super::orphans::{OrphanKeeper, OrphanParts};
 use crate::admin::{self, AdminParts, Token};
 use crate::clock::Clock;
@@ -27,7 +26,6 @@ use crate::deliver::http::{HttpOptions, HttpTransport};
 use crate::dispatch::status::StatusBoard;
 use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher, FLUSH_GRACE, flush_by};
 use crate::health::{HealthParts, LagReporter, Readiness};
-use crate::ingress::server::{self, Drained, ServerLimits};
 use crate::ingress::{self, IngressLimits, IngressState};
 use crate::log::segment::RealFs;
 use crate::log::segment::fs::FileSystem;
@@ -45,12 +43,6 @@ use crate::wake::each::EachWaker;
 use crate::wake::exec::{ExecWaker, STOP_GRACE};
 use crate::wake::scale::ScaleWaker;
 
-/// Connections of the CLI and of probes open at once: a few operators, a kubelet, a Prometheus.
-const SIDE_CONNECTIONS: usize = 64;
-
-/// How long the side doors wait for their last requests.
-const SIDE_DRAIN: Duration = Duration::from_secs(1);
-
 /// A broker that runs in this process.
 #[derive(Debug)]
 pub struct Running {
@@ -62,15 +54,6 @@ pub struct Running {
     base: Base,
     drain_timeout: Duration,
     _data: Arc<DataDir>,
-}
-
-/// The three servers, and the two moments at which they end.
-#[derive(Debug)]
-struct Doors {
-    ingress: JoinHandle<Drained>,
-    sides: Vec<JoinHandle<Drained>>,
-    stop_ingress: CancellationToken,
-    stop_sides: CancellationToken,
 }
 
 /// What every part is given.
@@ -303,54 +286,6 @@ fn ingress_limits(config: &ServeConfig) -> IngressLimits {
 /// A size as memory counts it.
 fn bytes(size: Size) -> usize {
     usize::try_from(size.0).unwrap_or(usize::MAX)
-}
-
-/// The three sockets before anything is served on them.
-#[derive(Debug)]
-struct Listeners {
-    ingress: TcpListener,
-    health: TcpListener,
-    admin: TcpListener,
-}
-
-impl Listeners {
-    async fn bind(config: &ServeConfig) -> anyhow::Result<Self> {
-        Ok(Self {
-            ingress: bind(config.ingress_addr, "--ingress-addr").await?,
-            health: bind(config.health_addr, "--health-addr").await?,
-            admin: bind(config.admin_addr, "--admin-addr").await?,
-        })
-    }
-
-    fn addrs(&self) -> anyhow::Result<Addrs> {
-        Ok(Addrs {
-            ingress: self.ingress.local_addr()?,
-            health: self.health.local_addr()?,
-            admin: self.admin.local_addr()?,
-        })
-    }
-
-    fn open(
-        self,
-        ingress: Router,
-        health: Router,
-        admin: Router,
-        config: &ServeConfig,
-        stop_sides: CancellationToken,
-    ) -> Doors {
-        let stop_ingress = CancellationToken::new();
-        let wide = ServerLimits {
-            connections: config.max_connections,
-            drain_timeout: config.drain_timeout.0,
-            ..ServerLimits::default()
-        };
-        let narrow =
-            ServerLimits { connections: SIDE_CONNECTIONS, drain_timeout: SIDE_DRAIN, ..ServerLimits::default() };
-        let side = |listener, router| tokio::spawn(server::serve(listener, router, narrow, stop_sides.clone()));
-        let sides = vec![side(self.health, health), side(self.admin, admin)];
-        let ingress = tokio::spawn(server::serve(self.ingress, ingress, wide, stop_ingress.clone()));
-        Doors { ingress, sides, stop_ingress, stop_sides }
-    }
 }
 
 impl Running {

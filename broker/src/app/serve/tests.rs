@@ -1,6 +1,9 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Router;
+use tokio::net::TcpListener;
+
 use super::*;
 use crate::config::{LogFormat, Period};
 use crate::state::tests::files::Files;
