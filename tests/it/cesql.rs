@@ -1,0 +1,66 @@
+//! CESQL filters: a Trigger gets exactly its events; one whose expression is wrong is refused where it is made.
+
+use tests::harness::{Home, Sample, Subscriber, TriggerManifest, eventually};
+
+use super::{accepted, start};
+
+#[tokio::test]
+async fn a_trigger_with_an_expression_gets_exactly_its_events() {
+    let home = Home::new();
+    let subscriber = Subscriber::start().await;
+    for (name, filters) in [
+        ("typed", r#"[{cesql: "type = 'order.created' AND size > 5"}]"#),
+        ("like", r#"[{sql: "NOT EXISTS subject OR subject LIKE '%/eu/_%'"}]"#),
+        ("nested", r#"[{any: [{exact: {type: order.deleted}}, {not: {cesql: "EXISTS size"}}]}, {cesql: "id != 'e'"}]"#),
+        ("failing", r#"[{cesql: "NOT (INT(size) = 7)"}]"#),
+    ] {
+        let trigger = TriggerManifest::new(name, &format!("{}{name}", subscriber.url()));
+        home.trigger(&trigger.filters(filters));
+    }
+    let broker = start(&home).await;
+    let publisher = broker.publisher("default");
+    for (id, ty, size, subject) in [
+        ("a", "order.created", Some("6"), Some("/shop/eu/1")),
+        ("b", "order.created", Some("5"), Some("/shop/us/1")),
+        ("c", "order.deleted", Some("many"), None),
+        ("d", "order.created", None, Some("/eu/")),
+        ("e", "order.deleted", None, Some("/eu/x")),
+    ] {
+        let mut sample = Sample::new(id).ty(ty);
+        for (name, value) in [("size", size), ("subject", subject)] {
+            sample = value.into_iter().fold(sample, |sample, value| sample.attribute(name, value));
+        }
+        accepted(publisher.binary(&sample).await);
+    }
+    for name in ["typed", "like", "nested", "failing"] {
+        broker.settled(name).await;
+    }
+    for (name, expected) in
+        [("typed", vec!["a"]), ("like", vec!["a", "c", "e"]), ("nested", vec!["c", "d"]), ("failing", vec!["a", "b"])]
+    {
+        let requests = subscriber.received();
+        let mut ids: Vec<&str> = requests.iter().filter(|r| r.path == format!("/{name}")).map(|r| r.id()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_expression_is_refused_with_a_caret_under_it() {
+    let home = Home::new();
+    let subscriber = Subscriber::start().await;
+    let wrong = TriggerManifest::new("wrong", &subscriber.url());
+    home.manifest("wrong.yaml", &wrong.clone().filters(r#"[{not: {cesql: "type == 'a'"}}]"#).yaml());
+    home.trigger(&TriggerManifest::new("good", &subscriber.url()));
+    let broker = start(&home).await;
+    assert!(broker.trigger("wrong").await.is_none());
+    let stderr = broker.stderr();
+    let line =
+        stderr.lines().position(|line| line.contains("spec.filters[0].not.cesql") && line.contains("wrong.yaml"));
+    let lines: Vec<&str> = stderr.lines().skip(line.unwrap_or_else(|| panic!("{stderr}"))).take(3).collect();
+    let caret = lines[1].find("== 'a'").map(|at| at + 1);
+    assert_eq!((lines[2].find('^'), lines[2].trim()), (caret, "^"), "{stderr}");
+
+    home.manifest("wrong.yaml", &wrong.filters(r#"[{not: {cesql: "type = 'a'"}}]"#).yaml());
+    eventually("the mended Trigger", || async { broker.trigger("wrong").await }).await;
+}
