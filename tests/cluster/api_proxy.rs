@@ -52,7 +52,8 @@ async fn added(
 }
 
 fn only(name: &str) -> WatchParams {
-    WatchParams::default().fields(&format!("metadata.name={name}"))
+    // A bookmark may come at any time, and would be taken for news.
+    WatchParams::default().fields(&format!("metadata.name={name}")).disable_bookmarks()
 }
 
 fn code(result: Result<ConfigMap, kube::Error>) -> u16 {

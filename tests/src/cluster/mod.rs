@@ -7,6 +7,7 @@
 mod audit;
 mod availability;
 mod definition;
+mod inside;
 mod namespace;
 mod proxy;
 mod relay;
