@@ -240,7 +240,7 @@ fn primary(input: &mut Input<'_>) -> Parsed<Syntax> {
         return Ok(Syntax { at, term: Term::Text(text) });
     }
     let value = "an attribute, a literal, a function or `(`";
-    let before = input.clone();
+    let before = *input;
     let Some(word) = opt(word).parse_next(input)? else { return Err(expected(input, value)) };
     let term = match word.to_ascii_uppercase().as_str() {
         "TRUE" => Term::Boolean(true),
@@ -268,7 +268,7 @@ fn call(input: &mut Input<'_>, name: &str, at: usize) -> Parsed<Term> {
 
 /// What `EXISTS` asks for.
 fn attribute(input: &mut Input<'_>) -> Parsed<String> {
-    let before = input.clone();
+    let before = *input;
     let at = input.current_token_start();
     match opt(word).parse_next(input)? {
         Some(word) if !KEYWORDS.iter().any(|keyword| word.eq_ignore_ascii_case(keyword)) => attribute_name(word, at),

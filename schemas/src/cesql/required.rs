@@ -66,7 +66,7 @@ pub(super) fn of(node: &Node) -> Required<'_> {
         Step::In { operand, negated: false, set } => match &operand.step {
             Step::Attribute(name) => {
                 // An attribute that is an integer or a boolean casts them to its own type, and texts that are neither fail.
-                let plain = |text: &&str| !text.parse::<i32>().is_ok() && !is_boolean(text);
+                let plain = |text: &&str| text.parse::<i32>().is_err() && !is_boolean(text);
                 let texts: Option<Vec<&str>> = set.iter().map(|node| text(node).filter(plain)).collect();
                 texts.map(|texts| Required::one_of(name, texts)).unwrap_or_default()
             }
