@@ -38,6 +38,8 @@ fn faulty_triggers() -> Vec<(String, &'static [&'static str])> {
         (with("filters: [{exact: {a: b}, suffix: {a: c}}]"), one),
         (with("filters: [{any: [{all: [{exact: {a: b}, prefix: {a: c}}]}]}]"), one),
         (with("filters: [{}]"), one),
+        (with("filters: [{cesql: 'TRUE', sql: 'TRUE'}]"), one),
+        (with("filters: [{any: [{all: [{exact: {a: b}, sql: 'TRUE'}]}]}]"), one),
         (with("filters: [{prefix: {Type: b}}]"), names),
         (with("filters: [{not: {suffix: {a-b: b}}}]"), names),
         (with("filters: [{all: [{any: [{exact: {A: b}}]}]}]"), names),
@@ -94,6 +96,7 @@ async fn what_works_on_knative_is_taken() {
         trigger("{broker: default, subscriber: {uri: /update, ref: {apiVersion: v1, kind: Service, name: test}}}"),
         with("filters: [{any: [{all: [{not: {exact: {a: b}}}]}]}]"),
         with("filters: [], delivery: null"),
+        with("filters: [{cesql: 'TRUE'}, {any: [{sql: 'TRUE'}, {all: [{cesql: 'TRUE'}, {not: {sql: 'TRUE'}}]}]}]"),
     ] {
         done(cluster, &CREATE, &manifest);
     }
