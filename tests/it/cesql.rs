@@ -64,3 +64,23 @@ async fn a_wrong_expression_is_refused_with_a_caret_under_it() {
     home.manifest("wrong.yaml", &wrong.filters(r#"[{not: {cesql: "type = 'a'"}}]"#).yaml());
     eventually("the mended Trigger", || async { broker.trigger("wrong").await }).await;
 }
+
+#[tokio::test]
+async fn events_and_tail_show_what_an_expression_selects() {
+    let home = Home::new();
+    let broker = start(&home).await;
+    let publisher = broker.publisher("default");
+    for (id, size) in [("a", "7"), ("b", "5"), ("c", "many"), ("d", "8")] {
+        accepted(publisher.binary(&Sample::new(id).attribute("size", size)).await);
+    }
+    let cli = broker.cli();
+    for verb in [&["events", "ls"][..], &["tail", "--from", "#0", "--limit", "2"]] {
+        let shown = cli.run(&[verb, &["--cesql", "size > 5 AND EXISTS type", "-o", "ndjson"]].concat()).await;
+        let items = shown.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let ids: Vec<String> = items.map(|item| item["event"]["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids, ["a", "d"], "{verb:?}: {shown:?}");
+    }
+    let refused = cli.run(&["events", "ls", "--cesql", "size >> 5"]).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{refused:?}");
+    assert!(refused.stderr.contains("not `>`\n  size >> 5\n        ^"), "{}", refused.stderr);
+}

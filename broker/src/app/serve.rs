@@ -19,6 +19,7 @@ use super::keeper::LogKeeper;
 use super::listen::{Addrs, bind};
 use crate::admin::{self, AdminParts, Token};
 use crate::clock::Clock;
+use crate::conditions::ConditionWriter;
 use crate::config::{ServeConfig, Size};
 use crate::deliver::Transport;
 use crate::deliver::http::{HttpOptions, HttpTransport};
@@ -104,7 +105,7 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     };
     let mut triggers = base.triggers(&config, data.clone()).await?;
     let directory = Directory::default();
-    let waker = base.waker(&config, &directory, &mut triggers.tasks).await?;
+    let waker = base.waker(&config, &directory, &mut triggers).await?;
     let dispatcher = base.dispatcher(&config, triggers.table.clone(), waker.clone(), directory)?;
     let addrs = listeners.addrs()?;
     let stop_sides = CancellationToken::new();
@@ -192,19 +193,22 @@ impl Base {
         Ok((faults, source, service.run(self.stop_table.clone()).boxed()))
     }
 
-    /// What wakes subscribers; in a cluster, also what follows their endpoints.
+    /// What wakes subscribers; in a cluster, also what follows their endpoints and tells of them.
     async fn waker(
         &self,
         config: &ServeConfig,
         directory: &Directory,
-        tasks: &mut Vec<JoinHandle<()>>,
+        Triggers { table, tasks, .. }: &mut Triggers,
     ) -> anyhow::Result<Arc<dyn Waker>> {
         let exec = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, self.metrics.clone()));
         let mut each = EachWaker { exec, scale: None };
         if config.kube {
             let cluster = kube::Config::infer().await.context("--kube finds no cluster")?;
-            let client = feed::client(cluster, directory).context("--kube cannot set up its client")?;
+            let client = feed::client(cluster.clone(), directory).context("--kube cannot set up its client")?;
             tasks.push(tokio::spawn(feed::run(client.clone(), directory.clone(), self.stop_table.clone())));
+            let writer = ConditionWriter::new(cluster, self.board.clone(), table.clone(), self.clock.clone());
+            let writer = writer.context("--kube cannot set up its client")?;
+            tasks.push(tokio::spawn(writer.run(self.stop_table.clone())));
             each.scale = Some(Arc::new(ScaleWaker::new(client, directory.clone(), self.metrics.clone())));
         }
         Ok(Arc::new(each))

@@ -51,6 +51,10 @@ impl Api {
         Self { client, kinds: Mutex::default() }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     async fn of(&self, namespace: &str, workload: &Workload) -> Result<kube::Api<DynamicObject>, WakeError> {
         let resource = self.resource(workload).await?;
         Ok(kube::Api::namespaced_with(self.client.clone(), namespace, &resource))
