@@ -47,6 +47,9 @@ use crate::wake::scale::ScaleWaker;
 /// Connections of the CLI and of probes open at once: a few operators, a kubelet, a Prometheus.
 const SIDE_CONNECTIONS: usize = 64;
 
+/// How long a publisher waits for a Broker that is not known: about what news from the API server may take.
+const UNKNOWN_BROKER_WAIT: Duration = Duration::from_secs(2);
+
 /// How long the side doors wait for their last requests.
 const SIDE_DRAIN: Duration = Duration::from_secs(1);
 
@@ -272,6 +275,7 @@ fn ingress_limits(config: &ServeConfig) -> IngressLimits {
         event_bytes: bytes(config.max_event_bytes),
         request_bytes: bytes(config.max_request_bytes),
         in_flight_bytes: bytes(config.max_in_flight_bytes),
+        unknown_wait: if config.kube { UNKNOWN_BROKER_WAIT } else { Duration::ZERO },
         ..IngressLimits::default()
     }
 }
