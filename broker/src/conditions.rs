@@ -57,12 +57,19 @@ struct Wanted {
 }
 
 impl ConditionWriter {
-    /// A writer for what `board` shows of the Triggers in `table`.
+    /// A writer for what `board` shows of the Triggers in `table`. `silence` is how long a watch may say nothing, and
+    /// with it how long an answer may take.
     ///
     /// # Errors
     /// When the configuration makes no client.
-    pub fn new(config: Config, board: StatusBoard, table: TableSource, clock: Clock) -> Result<Self, kube::Error> {
-        let client = apiserver::client(config, || ())?;
+    pub fn new(
+        config: Config,
+        silence: Duration,
+        board: StatusBoard,
+        table: TableSource,
+        clock: Clock,
+    ) -> Result<Self, kube::Error> {
+        let client = apiserver::client(config, silence, || ())?;
         Ok(Self { client, board, table, clock, written: BTreeMap::new() })
     }
 

@@ -4,8 +4,12 @@ use tests::harness::{Home, Sample, Subscriber, TriggerManifest, eventually};
 
 use super::{accepted, start};
 
+/// F5: five dialects of which any suffices, one for each event but the last.
+const FIVE: &str = "[{any: [{exact: {size: '6'}}, {prefix: {subject: /shop/us}}, {suffix: {size: any}}, \
+                    {all: [{exact: {subject: /eu/}}]}, {not: {cesql: \"subject LIKE '/%' AND subject != '/eu/x'\"}}]}]";
+
 #[tokio::test]
-async fn a_trigger_with_an_expression_gets_exactly_its_events() {
+async fn f4_f5_f13_a_trigger_with_an_expression_gets_exactly_its_events() {
     let home = Home::new();
     let subscriber = Subscriber::start().await;
     for (name, filters) in [
@@ -13,6 +17,8 @@ async fn a_trigger_with_an_expression_gets_exactly_its_events() {
         ("like", r#"[{sql: "NOT EXISTS subject OR subject LIKE '%/eu/_%'"}]"#),
         ("nested", r#"[{any: [{exact: {type: order.deleted}}, {not: {cesql: "EXISTS size"}}]}, {cesql: "id != 'e'"}]"#),
         ("failing", r#"[{cesql: "NOT (INT(size) = 7)"}]"#),
+        ("missing", r#"[{cesql: "NOT (nothing = 'x')"}]"#),
+        ("five", FIVE),
     ] {
         let trigger = TriggerManifest::new(name, &format!("{}{name}", subscriber.url()));
         home.trigger(&trigger.filters(filters));
@@ -25,6 +31,7 @@ async fn a_trigger_with_an_expression_gets_exactly_its_events() {
         ("c", "order.deleted", Some("many"), None),
         ("d", "order.created", None, Some("/eu/")),
         ("e", "order.deleted", None, Some("/eu/x")),
+        ("f", "f", Some("1"), Some("/f")),
     ] {
         let mut sample = Sample::new(id).ty(ty);
         for (name, value) in [("size", size), ("subject", subject)] {
@@ -32,12 +39,17 @@ async fn a_trigger_with_an_expression_gets_exactly_its_events() {
         }
         accepted(publisher.binary(&sample).await);
     }
-    for name in ["typed", "like", "nested", "failing"] {
+    for name in ["typed", "like", "nested", "failing", "missing", "five"] {
         broker.settled(name).await;
     }
-    for (name, expected) in
-        [("typed", vec!["a"]), ("like", vec!["a", "c", "e"]), ("nested", vec!["c", "d"]), ("failing", vec!["a", "b"])]
-    {
+    for (name, expected) in [
+        ("typed", vec!["a"]),
+        ("like", vec!["a", "c", "e"]),
+        ("nested", vec!["c", "d"]),
+        ("failing", vec!["a", "b", "f"]),
+        ("missing", vec![]),
+        ("five", vec!["a", "b", "c", "d", "e"]),
+    ] {
         let requests = subscriber.received();
         let mut ids: Vec<&str> = requests.iter().filter(|r| r.path == format!("/{name}")).map(|r| r.id()).collect();
         ids.sort_unstable();

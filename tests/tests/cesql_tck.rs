@@ -100,7 +100,8 @@ fn report(tests: &[(String, PathBuf)], filtered_out: usize) -> ExitCode {
     println!("\nrunning {} tests", tests.len());
     let mut failures = Vec::new();
     for (name, path) in tests {
-        let result = std::panic::catch_unwind(|| run(path)).unwrap_or_else(|_| Err(anyhow::anyhow!("panics")));
+        let result =
+            std::panic::catch_unwind(|| cesql_tck_file(path)).unwrap_or_else(|_| Err(anyhow::anyhow!("panics")));
         println!("test {name} ... {}", if result.is_ok() { "ok" } else { "FAILED" });
         failures.extend(result.err().map(|fault| (name, fault)));
     }
@@ -130,7 +131,7 @@ fn files(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(files)
 }
 
-fn run(path: &Path) -> anyhow::Result<()> {
+fn cesql_tck_file(path: &Path) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path)?;
     let file: File = serde_saphyr::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(!file.tests.is_empty(), "the file has no case");

@@ -47,6 +47,9 @@ use crate::wake::scale::ScaleWaker;
 /// Connections of the CLI and of probes open at once: a few operators, a kubelet, a Prometheus.
 const SIDE_CONNECTIONS: usize = 64;
 
+/// How long a publisher waits for a Broker that is not known: about what news from the API server may take.
+const UNKNOWN_BROKER_WAIT: Duration = Duration::from_secs(2);
+
 /// How long the side doors wait for their last requests.
 const SIDE_DRAIN: Duration = Duration::from_secs(1);
 
@@ -182,6 +185,7 @@ impl Base {
         let readiness = self.readiness.clone();
         let (kube, source, service) = KubeService::start(KubeConfig {
             default_class: config.default_class,
+            api_timeout: config.api_timeout.0,
             defaults: defaults(config),
             clock: self.clock.clone(),
             store: self.state.clone(),
@@ -204,9 +208,11 @@ impl Base {
         let mut each = EachWaker { exec, scale: None };
         if config.kube {
             let cluster = kube::Config::infer().await.context("--kube finds no cluster")?;
-            let client = feed::client(cluster.clone(), directory).context("--kube cannot set up its client")?;
-            tasks.push(tokio::spawn(feed::run(client.clone(), directory.clone(), self.stop_table.clone())));
-            let writer = ConditionWriter::new(cluster, self.board.clone(), table.clone(), self.clock.clone());
+            let silence = config.api_timeout.0;
+            let client =
+                feed::client(cluster.clone(), directory, silence).context("--kube cannot set up its client")?;
+            tasks.push(tokio::spawn(feed::run(client.clone(), directory.clone(), silence, self.stop_table.clone())));
+            let writer = ConditionWriter::new(cluster, silence, self.board.clone(), table.clone(), self.clock.clone());
             let writer = writer.context("--kube cannot set up its client")?;
             tasks.push(tokio::spawn(writer.run(self.stop_table.clone())));
             each.scale = Some(Arc::new(ScaleWaker::new(client, directory.clone(), self.metrics.clone())));
@@ -269,6 +275,7 @@ fn ingress_limits(config: &ServeConfig) -> IngressLimits {
         event_bytes: bytes(config.max_event_bytes),
         request_bytes: bytes(config.max_request_bytes),
         in_flight_bytes: bytes(config.max_in_flight_bytes),
+        unknown_wait: if config.kube { UNKNOWN_BROKER_WAIT } else { Duration::ZERO },
         ..IngressLimits::default()
     }
 }

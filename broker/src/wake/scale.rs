@@ -4,10 +4,10 @@
 //! *Inputs*: a [`ScaleSpec`], as the controller found it; the [`Directory`] of endpoints. *Outputs*: guards of a
 //! Service that has an endpoint which takes requests. *Invariants*: replicas are only ever raised, only from zero, and
 //! only by compare-and-set on the version that was read, so that of several brokers one writes and nobody's own
-//! scaling is undone; one request per workload is under way at a time, however many events and Triggers ask; a
+//! scaling is undone (putting to sleep is asked for, and in [`ScaleSpec::idle_period`]); one request per workload is under way at a time, however many events and Triggers ask; a
 //! workload that somebody scales back to zero is raised [`REVERTS_MAX`] times, then left alone for
 //! [`REVERT_PAUSE`]. *Not here*: which workload ([`ScaleSpec::workload`] comes from the
-//! controller), scaling down. While a wake waits, pods and ReplicaSets are watched for what keeps them
+//! controller). While a wake waits, pods and ReplicaSets are watched for what keeps them
 //! from starting.
 //!
 //! Level-triggered: whoever has events for a Service without endpoints asks, at the start as later, and asks again
@@ -15,6 +15,7 @@
 
 mod ask;
 mod diagnose;
+mod idle;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +70,7 @@ struct Shared {
     /// What each gives is the selector of the workload's pods.
     flights: SingleFlight<Key, Result<String, WakeError>>,
     raised: Mutex<HashMap<Key, Raised>>,
+    uses: idle::Uses,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -89,6 +91,7 @@ impl ScaleWaker {
             metrics,
             flights: SingleFlight::default(),
             raised: Mutex::default(),
+            uses: idle::Uses::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -104,7 +107,7 @@ impl Waker for ScaleWaker {
         let WakeTarget::Scale(spec) = target else { return Box::pin(async { Err(misdirected()) }) };
         let port = self.0.directory.port(&spec.port);
         if port.is_up() {
-            return Box::pin(std::future::ready(Ok(AwakeGuard::new(|| ()))));
+            return Box::pin(std::future::ready(Ok(self.0.guard(spec))));
         }
         let wake = Wake { shared: self.0.clone(), port, spec: spec.clone(), trigger: trigger.clone() };
         Box::pin(wake.run())
@@ -173,6 +176,7 @@ impl Wake {
         if let Ok(workload) = &self.spec.workload {
             self.shared.is_up(&(self.spec.port.namespace.clone(), workload.clone()));
         }
+        let guard = self.shared.guard(&self.spec);
         if raised {
             self.shared.metrics.wake_seconds.observe(began.elapsed().as_secs_f64());
             tracing::info!(
@@ -180,7 +184,7 @@ impl Wake {
                 "subscriber awake"
             );
         }
-        Ok(AwakeGuard::new(|| ()))
+        Ok(guard)
     }
 
     /// What keeps the pods from starting; for ever pending where nothing is known to.
@@ -235,6 +239,14 @@ impl Wake {
 }
 
 impl Shared {
+    /// Keeps the workload from being put to sleep, where it would be.
+    fn guard(self: &Arc<Self>, spec: &ScaleSpec) -> AwakeGuard {
+        match (&spec.workload, spec.idle_period) {
+            (Ok(workload), Some(period)) => idle::hold(self, (spec.port.namespace.clone(), workload.clone()), period),
+            _ => AwakeGuard::new(|| ()),
+        }
+    }
+
     fn state(&self, port: &Port) -> WakeState {
         let up = !self.directory.was_read() || port.has_any();
         if up { WakeState::Awake } else { WakeState::Asleep }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod availability;
+mod beside;
 mod definition;
 mod inside;
 mod namespace;
