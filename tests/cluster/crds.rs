@@ -37,6 +37,8 @@ fn faulty_triggers() -> Vec<(&'static str, String, &'static [&'static str])> {
         ("T16", with("filters: [{exact: {a: b}, suffix: {a: c}}]"), one),
         ("T16", with("filters: [{any: [{all: [{exact: {a: b}, prefix: {a: c}}]}]}]"), one),
         ("T16", with("filters: [{}]"), one),
+        ("T16", with("filters: [{cesql: 'TRUE', sql: 'TRUE'}]"), one),
+        ("T16", with("filters: [{any: [{all: [{exact: {a: b}, sql: 'TRUE'}]}]}]"), one),
         ("T16", with("filters: [{prefix: {Type: b}}]"), names),
         ("T16", with("filters: [{not: {suffix: {a-b: b}}}]"), names),
         ("T16", with("filters: [{all: [{any: [{exact: {A: b}}]}]}]"), names),
@@ -130,6 +132,7 @@ async fn what_works_on_knative_is_taken() {
         trigger("{broker: default, subscriber: {uri: /update, ref: {apiVersion: v1, kind: Service, name: test}}}"),
         with("filters: [{any: [{all: [{not: {exact: {a: b}}}]}]}]"),
         with("filters: [], delivery: null"),
+        with("filters: [{cesql: 'TRUE'}, {any: [{sql: 'TRUE'}, {all: [{cesql: 'TRUE'}, {not: {sql: 'TRUE'}}]}]}]"),
     ] {
         done(cluster, &CREATE, &manifest);
     }

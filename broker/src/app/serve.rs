@@ -43,6 +43,9 @@ use crate::wake::each::EachWaker;
 use crate::wake::exec::{ExecWaker, STOP_GRACE};
 use crate::wake::scale::ScaleWaker;
 
+/// How long a publisher waits for a Broker that is not known: about what news from the API server may take.
+const UNKNOWN_BROKER_WAIT: Duration = Duration::from_secs(2);
+
 /// A broker that runs in this process.
 #[derive(Debug)]
 pub struct Running {
@@ -279,6 +282,7 @@ fn ingress_limits(config: &ServeConfig) -> IngressLimits {
         event_bytes: bytes(config.max_event_bytes),
         request_bytes: bytes(config.max_request_bytes),
         in_flight_bytes: bytes(config.max_in_flight_bytes),
+        unknown_wait: if config.kube { UNKNOWN_BROKER_WAIT } else { Duration::ZERO },
         ..IngressLimits::default()
     }
 }
