@@ -52,7 +52,8 @@ async fn added(
 }
 
 fn only(name: &str) -> WatchParams {
-    WatchParams::default().fields(&format!("metadata.name={name}"))
+    // A bookmark is sent when the API server likes, and tells nothing here.
+    WatchParams::default().fields(&format!("metadata.name={name}")).disable_bookmarks()
 }
 
 fn code(result: Result<ConfigMap, kube::Error>) -> u16 {
