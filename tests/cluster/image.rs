@@ -15,7 +15,7 @@ const UNPACKED_BYTES_MAX: u64 = 32_000_000;
 const IMAGE: &str = "localhost/reveille:0.1.0";
 
 fn buildah(args: &[&str]) -> String {
-    let output = Command::new("buildah").env("STORAGE_DRIVER", "vfs").args(args).output().unwrap();
+    let output = tests::cluster::buildah().args(args).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

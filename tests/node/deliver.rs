@@ -24,29 +24,15 @@ async fn samples_deliver_what_a_pod_publishes() {
     }
     let url = shop(&["get", "broker", "default", "-o", "jsonpath={.status.address.url}"]);
     let ingress = url.strip_suffix("/shop/default").unwrap();
-    for n in 0..EVENTS {
-        let (id, subject) = (format!("order-{n}"), format!("order-{}", n % 10));
-        let event = ["--type", "com.example.order.created", "--source", "/web", "--id", &id, "--subject", &subject];
-        let send = ["exec", "deploy/audit", "--", "reveille", "send", "--ingress", ingress, "--namespace", "shop"];
-        shop(&[&send[..], &event].concat());
-    }
-    shop(&[
-        "exec",
-        "deploy/audit",
-        "--",
-        "reveille",
-        "send",
-        "--ingress",
-        ingress,
-        "-n",
-        "shop",
-        "--type",
-        "other",
-        "--source",
-        "/web",
-        "--id",
-        "other",
-    ]);
+    let event = |id: &str, subject: usize, ty: &str| {
+        let attributes = format!("\"source\":\"/web\",\"subject\":\"{subject}\",\"type\":\"{ty}\"");
+        format!("{{\"specversion\":\"1.0\",\"id\":\"{id}\",{attributes}}}\n")
+    };
+    let orders = (0..EVENTS).map(|n| event(&format!("order-{n}"), n % 10, "com.example.order.created"));
+    let events: String = orders.chain([event("other", 0, "com.example.other")]).collect();
+    let send = ["exec", "-i", "deploy/audit", "--", "reveille", "send", "--ingress", ingress, "-n", "shop", "-f", "-"];
+    let sent = done(cluster, &[SHOP, &send].concat(), &events);
+    assert!(sent.contains("accepted 31 events"), "{sent}");
     let printed = |name: &str| {
         let selector = format!("app.kubernetes.io/name={name}");
         shop(&["logs", "--selector", &selector, "--tail", "-1"])

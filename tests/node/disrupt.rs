@@ -32,7 +32,10 @@ async fn settle(stage: &Stage, load: Load) {
             return;
         }
         let (count, first) = (faults.len(), faults[..faults.len().min(10)].join("\n"));
-        assert!(Instant::now() < deadline, "of {} {count} faults, first of them:\n{first}", acknowledged.len());
+        if Instant::now() >= deadline {
+            let said = stage.system(&["logs", BROKER, "--tail=20"]);
+            panic!("of {} {count} faults, first of them:\n{first}\nThe broker said:\n{said}", acknowledged.len());
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tests::cluster::{Cluster, Namespace, SYSTEM};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use crate::kubectl::done;
+use crate::kubectl::{REPOSITORY, done};
 use crate::record::Record;
 
 /// A node that has the image; `None` where there can be none.
@@ -16,35 +16,71 @@ pub(crate) async fn node() -> Option<&'static Cluster> {
     Some(cluster)
 }
 
-/// Reveille on the shared node, the test's alone for as long as it holds this, and a namespace with a Broker that is
-/// ready.
+/// The shared node, the test's alone for as long as it holds this, and whether Reveille is installed there.
+pub(crate) struct Turn {
+    pub(crate) cluster: &'static Cluster,
+    installed: MutexGuard<'static, Option<SocketAddr>>,
+}
+
+impl Turn {
+    /// Waits for it; `None` where there can be no node.
+    pub(crate) async fn take() -> Option<Self> {
+        static INSTALLED: Mutex<Option<SocketAddr>> = Mutex::const_new(None);
+        let cluster = node().await?;
+        Some(Self { cluster, installed: INSTALLED.lock().await })
+    }
+
+    /// Sees to it that the base is installed; where the broker's Service is reached from this machine.
+    pub(crate) fn installed(&mut self) -> SocketAddr {
+        if let Some(ingress) = *self.installed {
+            return ingress;
+        }
+        // The volume of an earlier claim is not given to another one.
+        self.cluster.offer_volume(&format!("reveille-{:08x}", fastrand::u32(..))).unwrap();
+        self.install("deploy")
+    }
+
+    /// Installs one of the kustomizations, where nothing is.
+    pub(crate) fn install(&mut self, kustomization: &str) -> SocketAddr {
+        self.cluster.install_reveille(kustomization).unwrap();
+        let ingress = self.cluster.reach_ingress().unwrap();
+        *self.installed = Some(ingress);
+        ingress
+    }
+
+    /// Uninstalls it as the README says.
+    pub(crate) fn uninstall(&mut self, kustomization: &str) {
+        *self.installed = None;
+        let path = format!("{REPOSITORY}/{kustomization}");
+        done(self.cluster, &["delete", "--timeout=60s", "-k", &path], "");
+    }
+}
+
+/// Reveille on the shared node, and a namespace with a Broker that is ready.
 pub(crate) struct Stage {
     pub(crate) cluster: &'static Cluster,
     pub(crate) namespace: Namespace<'static>,
     /// Where the broker's Service is reached from this machine.
     pub(crate) ingress: SocketAddr,
     pub(crate) record: Record,
-    _turn: MutexGuard<'static, ()>,
+    pub(crate) turn: Turn,
 }
 
 impl Stage {
     pub(crate) async fn new(prefix: &str) -> Option<Self> {
-        static TURN: Mutex<()> = Mutex::const_new(());
-        static INSTALLED: OnceCell<SocketAddr> = OnceCell::const_new();
-        let cluster = node().await?;
-        let turn = TURN.lock().await;
-        let ingress = *INSTALLED
-            .get_or_init(async || {
-                cluster.offer_volume("reveille-data").unwrap();
-                cluster.install_reveille("deploy").unwrap();
-                cluster.reach_ingress().unwrap()
-            })
-            .await;
+        let mut turn = Turn::take().await?;
+        turn.installed();
+        Some(Self::on(turn, prefix))
+    }
+
+    /// Where Reveille is installed, in whichever way.
+    pub(crate) fn on(mut turn: Turn, prefix: &str) -> Self {
+        let (cluster, ingress) = (turn.cluster, turn.installed());
         let namespace = cluster.namespace(prefix).unwrap();
         namespace.apply(BROKER).unwrap();
         namespace.await_condition("broker", "default", "Ready", "True").unwrap();
         let record = Record::start(cluster, namespace.name());
-        Some(Self { cluster, namespace, ingress, record, _turn: turn })
+        Self { cluster, namespace, ingress, record, turn }
     }
 
     /// A subscriber of so many pods, and its Trigger, ready.

@@ -1,13 +1,12 @@
-//! Installing and uninstalling on a node of the test's own: whatever was there, nothing of Reveille is left.
+//! Installing and uninstalling: whatever was there, nothing of Reveille is left.
 
-use tests::cluster::{Cluster, Namespace, SYSTEM};
+use tests::cluster::{Cluster, SYSTEM};
 use tests::harness::{Publisher, Sample, eventually};
 
-use crate::kubectl::{REPOSITORY, done};
-use crate::record::Record;
-use crate::setup::{BROKER, listener, trigger};
+use crate::kubectl::done;
+use crate::setup::{Stage, Turn};
 
-/// What is in the cluster that is not part of Kubernetes, by kind and name.
+/// What is in the cluster that is Reveille's, by kind and name.
 fn traces(cluster: &Cluster) -> Vec<String> {
     let kinds = "namespaces,crds,clusterroles,clusterrolebindings,validatingadmissionpolicies,\
                  validatingadmissionpolicybindings,persistentvolumeclaims,leases,pods";
@@ -16,42 +15,38 @@ fn traces(cluster: &Cluster) -> Vec<String> {
     all.lines().filter(ours).map(str::to_owned).collect()
 }
 
-/// Publishes an event and waits until the subscriber in the pod has it.
-async fn delivers(cluster: &Cluster, namespace: &Namespace<'_>) {
-    namespace.apply(BROKER).unwrap();
-    namespace.apply(&listener("orders", 1)).unwrap();
-    namespace.apply(&trigger("orders")).unwrap();
-    namespace.await_condition("trigger", "orders", "Ready", "True").unwrap();
-    namespace.await_condition("deployment", "orders", "Available", "True").unwrap();
-    let record = Record::start(cluster, namespace.name());
-    let url = format!("http://{}/{}/default", cluster.reach_ingress().unwrap(), namespace.name());
-    let publisher = Publisher::new(&url);
+/// Publishes an event and waits until a subscriber in a pod has it.
+async fn delivers(stage: &Stage) {
+    stage.subscriber("orders", 1);
+    let publisher = Publisher::new(&format!("http://{}/{}/default", stage.ingress, stage.namespace.name()));
     eventually("the broker to take an event", || async {
         (publisher.binary(&Sample::new("a")).await.ok()?.code == 202).then_some(())
     })
     .await;
-    eventually("its delivery", || std::future::ready(record.taken().iter().any(|taken| taken.id == "a").then_some(())))
-        .await;
+    eventually("its delivery", || {
+        std::future::ready(stage.record.taken().iter().any(|taken| taken.id == "a").then_some(()))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_installed_can_be_uninstalled() {
-    if !Cluster::possible_or_skip() {
-        return;
-    }
-    let cluster = &Cluster::node().await.unwrap();
-    cluster.load_reveille().await.unwrap();
-    cluster.offer_volume("data").unwrap();
-    for kustomization in ["deploy", "deploy/overlays/try"] {
-        assert_eq!(traces(cluster), [""; 0], "before {kustomization}");
-        cluster.install_reveille(kustomization).unwrap();
-        let claims = done(cluster, &["-n", SYSTEM, "get", "persistentvolumeclaims", "-o", "name"], "");
-        assert_eq!(claims.lines().count(), usize::from(kustomization == "deploy"), "{claims}");
-        let namespace = cluster.namespace("shop").unwrap();
-        delivers(cluster, &namespace).await;
-        // With Brokers and Triggers in use: they go first, and nothing may hold them.
-        let path = format!("{REPOSITORY}/{kustomization}");
-        done(cluster, &["delete", "--timeout=60s", "-k", &path], "");
+    let Some(mut turn) = Turn::take().await else { return };
+    let cluster = turn.cluster;
+    for (kustomization, claims) in [("deploy", 1), ("deploy/overlays/try", 0)] {
+        if claims == 1 {
+            // It may be there, with all that other tests did to it.
+            turn.installed();
+        } else {
+            turn.install(kustomization);
+        }
+        let found = done(cluster, &["-n", SYSTEM, "get", "persistentvolumeclaims", "-o", "name"], "");
+        assert_eq!(found.lines().count(), claims, "{found}");
+        let stage = Stage::on(turn, "uninstall");
+        delivers(&stage).await;
+        turn = stage.turn;
+        // With Brokers and Triggers in use: they go with their definitions, and nothing may hold them.
+        turn.uninstall(kustomization);
         assert_eq!(traces(cluster), [""; 0], "after {kustomization}");
     }
 }

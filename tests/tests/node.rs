@@ -14,6 +14,8 @@ mod disrupt;
 mod kubectl;
 #[path = "../node/load.rs"]
 mod load;
+#[path = "../node/playground.rs"]
+mod playground;
 #[path = "../node/pods.rs"]
 mod pods;
 #[path = "../node/record.rs"]

@@ -26,7 +26,7 @@ use tokio::sync::OnceCell;
 
 pub use audit::Write;
 pub use definition::without_schema;
-pub use image::build_image;
+pub use image::{build_image, buildah};
 pub use installed::SYSTEM;
 pub use namespace::Namespace;
 pub use proxy::{ApiProxy, Fault};
