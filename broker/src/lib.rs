@@ -6,6 +6,7 @@
 //! Ingress and dispatch meet only at the log. `ARCHITECTURE.md` has the picture and the invariants.
 
 pub mod admin;
+pub mod apiserver;
 pub mod app;
 pub mod cli;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod log;
 pub mod matching;
 pub mod metrics;
 pub mod names;
+pub mod resolve;
 pub mod state;
 pub mod telemetry;
 pub mod triggers;

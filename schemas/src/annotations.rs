@@ -27,13 +27,13 @@ pub const REPLY: &str = "reveille.dev/reply";
 pub const CONCURRENCY: &str = "reveille.dev/concurrency";
 /// On a Trigger with a local `uri`: the command that starts its subscriber.
 pub const EXEC: &str = "reveille.dev/exec";
-/// On a Trigger: how long without a delivery before its subscriber is put to sleep, ISO 8601, above zero.
+/// On a Trigger or its subscriber's Service: how long without a delivery before its subscriber is put to sleep, ISO 8601, above zero.
 pub const IDLE_PERIOD: &str = "reveille.dev/idle-period";
-/// On a Trigger: how long a wake may take before it counts as failed, ISO 8601, above zero.
+/// On a Trigger or its subscriber's Service: how long a wake may take before it counts as failed, ISO 8601, above zero.
 pub const WAKE_TIMEOUT: &str = "reveille.dev/wake-timeout";
-/// On a Trigger: the Service's port to deliver to, by number or name.
+/// On a Trigger or its subscriber's Service: the Service's port to deliver to, by number or name.
 pub const PORT: &str = "reveille.dev/port";
-/// On a Trigger: `auto`, `endpoints` or `service`.
+/// On a Trigger or its subscriber's Service: `auto`, `endpoints` (its pods are dialled) or `service` (its name is).
 pub const DELIVERY_PATH: &str = "reveille.dev/delivery-path";
 /// On a Broker: how long events are kept, ISO 8601, above zero.
 pub const RETENTION_AGE: &str = "reveille.dev/retention-age";
@@ -46,11 +46,18 @@ pub const DEAD_LETTER_AGE: &str = "reveille.dev/dead-letter-age";
 /// On a Broker: how many bytes of dead letters are kept, such as `1Gi`.
 pub const DEAD_LETTER_BYTES: &str = "reveille.dev/dead-letter-bytes";
 
-/// In a Trigger's `status.annotations`: the workload that is scaled to wake its subscriber, in the subscriber's
-/// namespace, as `apps/v1/Deployment/NAME`.
+/// On a Trigger or its subscriber's Service: the workload that is scaled to wake the subscriber, in its namespace, as
+/// `apps/v1/Deployment/NAME`, or `none`. In a Trigger's `status.annotations`: the one that was found.
 pub const WAKE_TARGET: &str = "reveille.dev/wake-target";
 /// In a Trigger's `status.annotations`: why there is no [`WAKE_TARGET`], as `REASON: words`.
 pub const WAKE_TARGET_REASON: &str = "reveille.dev/wake-target-reason";
+/// In a Trigger's `status.annotations`: the Service whose EndpointSlices say where its subscriber is, and whether it
+/// is up, as `SERVICE` or, where the port has a name, `SERVICE:PORT`.
+pub const ENDPOINTS: &str = "reveille.dev/endpoints";
+
+/// What may stand on a subscriber's Service too, and then counts for each Trigger that does not say otherwise: its
+/// value is published in the `status.annotations` of these.
+pub const ON_SERVICE: [&str; 4] = [IDLE_PERIOD, WAKE_TIMEOUT, DELIVERY_PATH, WAKE_TARGET];
 
 /// Largest [`CONCURRENCY`]: as many connections as one subscriber could be asked to hold.
 pub const CONCURRENCY_MAX: usize = 10_000;
@@ -85,6 +92,7 @@ pub const ALL: &[Annotation] = &[
     Annotation { name: EXEC, kind: Kind::Trigger, check: exec },
     Annotation { name: IDLE_PERIOD, kind: Kind::Trigger, check: |v| period(v).err() },
     Annotation { name: WAKE_TIMEOUT, kind: Kind::Trigger, check: |v| period(v).err() },
+    Annotation { name: WAKE_TARGET, kind: Kind::Trigger, check: |v| wake_target(v).err() },
     Annotation { name: PORT, kind: Kind::Trigger, check: port },
     Annotation { name: DELIVERY_PATH, kind: Kind::Trigger, check: |v| word(v, &["auto", "endpoints", "service"]) },
     Annotation { name: RETENTION_AGE, kind: Kind::Broker, check: |v| period(v).err() },
@@ -93,6 +101,12 @@ pub const ALL: &[Annotation] = &[
     Annotation { name: DEAD_LETTER_AGE, kind: Kind::Broker, check: |v| period(v).err() },
     Annotation { name: DEAD_LETTER_BYTES, kind: Kind::Broker, check: |v| bytes(v).err() },
 ];
+
+/// What is wrong with the value of an annotation of ours, if anything; nothing is with one that is not ours.
+#[must_use]
+pub fn fault(name: &str, value: &str) -> Option<String> {
+    ALL.iter().find(|annotation| annotation.name == name).and_then(|annotation| (annotation.check)(value))
+}
 
 /// A read [`START`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +177,47 @@ pub fn bytes(value: &str) -> Result<u64, String> {
         Ok(bytes) => Ok(bytes),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A workload in the subscriber's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// Such as `apps/v1`.
+    pub api_version: String,
+    /// Such as `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Reads [`WAKE_TARGET`]; `None` for `none`.
+///
+/// # Errors
+/// What is wrong with the value and what to write.
+pub fn wake_target(value: &str) -> Result<Option<Workload>, String> {
+    if value == "none" {
+        return Ok(None);
+    }
+    let parts: Vec<&str> = value.split('/').collect();
+    let [group, version, kind, name] = parts.as_slice() else {
+        return Err(format!(
+            "`{}` is neither none nor GROUP/VERSION/KIND/NAME, such as apps/v1/Deployment/orders",
+            shown(value)
+        ));
+    };
+    let label = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
+    };
+    let kind_is_sound = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !label(group) || !label(version) || !label(name) || !kind_is_sound {
+        return Err(format!(
+            "`{}` has a part that no object has; write it like apps/v1/Deployment/orders",
+            shown(value)
+        ));
+    }
+    let api_version = format!("{group}/{version}");
+    Ok(Some(Workload { api_version, kind: (*kind).to_owned(), name: (*name).to_owned() }))
 }
 
 fn exec(value: &str) -> Option<String> {

@@ -52,7 +52,7 @@ async fn added(
 }
 
 fn only(name: &str) -> WatchParams {
-    // A bookmark is sent when the API server likes, and tells nothing here.
+    // A bookmark may come at any time, and would be taken for news.
     WatchParams::default().fields(&format!("metadata.name={name}")).disable_bookmarks()
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Resolved {
     pub(crate) audience: Option<String>,
     /// Something that its owner should know, though it is no error: reason and words.
     pub(crate) warning: Option<Why>,
+    /// Where its pods are to be found, as annotation `reveille.dev/endpoints` has it, where there are any to be found.
+    pub(crate) endpoints: Option<String>,
 }
 
 /// Why there is no address, or what is odd about it.
@@ -57,9 +59,11 @@ pub(crate) struct Context<'a> {
 /// # Errors
 /// Why there is none.
 pub(crate) fn resolve(destination: &Destination, context: Context<'_>) -> Result<Resolved, Why> {
+    let mut endpoints = None;
     let address = match (&destination.reference, &destination.uri) {
         (Some(reference), uri) => {
-            let mut address = of_reference(reference, destination, context)?;
+            let mut address;
+            (address, endpoints) = of_reference(reference, destination, context)?;
             if let (Some(base), Some(uri)) = (&address.url, uri) {
                 address.url = Some(join(base, uri, context.field)?);
             }
@@ -74,6 +78,7 @@ pub(crate) fn resolve(destination: &Destination, context: Context<'_>) -> Result
     let uri = address.url.unwrap_or_default();
     Ok(Resolved {
         warning: warning(&uri, context.field),
+        endpoints,
         uri,
         ca_certs: destination.ca_certs.clone().or(address.ca_certs),
         audience: destination.audience.clone().or(address.audience),
@@ -93,17 +98,22 @@ fn warning(uri: &str, field: &str) -> Option<Why> {
     })
 }
 
-fn of_reference(written: &Written, destination: &Destination, context: Context<'_>) -> Result<Address, Why> {
+fn of_reference(
+    written: &Written,
+    destination: &Destination,
+    context: Context<'_>,
+) -> Result<(Address, Option<String>), Why> {
     let reference = Reference {
         gvk: Gvk::new(&written.api_version, &written.kind),
         place: Place::new(written.namespace.as_deref().unwrap_or(context.namespace), &written.name),
     };
     let target = find(&reference, context)?;
     if let Some(service) = &target.service {
-        let url = service::url(&reference.place, service, destination.ca_certs.is_some(), context)?;
-        return Ok(Address { url: Some(url), ..Address::default() });
+        let tls = destination.ca_certs.is_some();
+        let found = service::find(&reference.place, service, tls, context)?;
+        return Ok((Address { url: Some(found.url), ..Address::default() }, found.endpoints));
     }
-    of_addressable(target, &reference, written.address.as_deref(), context)
+    Ok((of_addressable(target, &reference, written.address.as_deref(), context)?, None))
 }
 
 /// Finds the object that is referred to.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::annotations::{DELIVERY_PATH, ENDPOINTS, IDLE_PERIOD, WAKE_TARGET, WAKE_TARGET_REASON, WAKE_TIMEOUT};
 use schemas::conditions::{Condition, ConditionStatus, READY};
 use serde_json::{Map, Value, json};
 
@@ -72,7 +73,8 @@ pub(crate) fn differs(key: &Key, subject: &Subject, plan: &Plan) -> bool {
             .any(|finding| !condition(status, finding.condition).is_some_and(|c| says(c, finding)))
 }
 
-const OUR_ANNOTATIONS: [&str; 2] = [schemas::annotations::WAKE_TARGET, schemas::annotations::WAKE_TARGET_REASON];
+const OUR_ANNOTATIONS: [&str; 6] =
+    [WAKE_TARGET, WAKE_TARGET_REASON, ENDPOINTS, IDLE_PERIOD, WAKE_TIMEOUT, DELIVERY_PATH];
 
 /// An absent field, a null and an empty text are the same.
 fn same(left: Option<&Value>, right: Option<&Value>) -> bool {

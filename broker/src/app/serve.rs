@@ -30,6 +30,7 @@ use crate::ingress::{self, IngressLimits, IngressState};
 use crate::log::LogSet;
 use crate::log::segment::RealFs;
 use crate::metrics::Metrics;
+use crate::resolve::{Directory, Routed, feed};
 use crate::state::StateStore;
 use crate::state::sled::{Options as StateOptions, SledStore};
 use crate::telemetry::TelemetryHandle;
@@ -38,7 +39,9 @@ use crate::triggers::convert::Defaults;
 use crate::triggers::kube::{KubeConfig, KubeService};
 use crate::triggers::manifests::{ManifestConfig, Manifests};
 use crate::wake::Waker;
+use crate::wake::each::EachWaker;
 use crate::wake::exec::{ExecWaker, STOP_GRACE};
+use crate::wake::scale::ScaleWaker;
 
 /// Connections of the CLI and of probes open at once: a few operators, a kubelet, a Prometheus.
 const SIDE_CONNECTIONS: usize = 64;
@@ -99,9 +102,10 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
         state: Arc::new(open_state(&data, &config)?),
         stop_table: CancellationToken::new(),
     };
-    let triggers = base.triggers(&config, data.clone()).await?;
-    let waker: Arc<dyn Waker> = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, base.metrics.clone()));
-    let dispatcher = base.dispatcher(&config, triggers.table.clone(), waker.clone())?;
+    let mut triggers = base.triggers(&config, data.clone()).await?;
+    let directory = Directory::default();
+    let waker = base.waker(&config, &directory, &mut triggers.tasks).await?;
+    let dispatcher = base.dispatcher(&config, triggers.table.clone(), waker.clone(), directory)?;
     let addrs = listeners.addrs()?;
     let stop_sides = CancellationToken::new();
     let health = crate::health::router(base.health_parts(telemetry));
@@ -188,11 +192,30 @@ impl Base {
         Ok((faults, source, service.run(self.stop_table.clone()).boxed()))
     }
 
+    /// What wakes subscribers; in a cluster, also what follows their endpoints.
+    async fn waker(
+        &self,
+        config: &ServeConfig,
+        directory: &Directory,
+        tasks: &mut Vec<JoinHandle<()>>,
+    ) -> anyhow::Result<Arc<dyn Waker>> {
+        let exec = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, self.metrics.clone()));
+        let mut each = EachWaker { exec, scale: None };
+        if config.kube {
+            let cluster = kube::Config::infer().await.context("--kube finds no cluster")?;
+            let client = feed::client(cluster, directory).context("--kube cannot set up its client")?;
+            tasks.push(tokio::spawn(feed::run(client.clone(), directory.clone(), self.stop_table.clone())));
+            each.scale = Some(Arc::new(ScaleWaker::new(client, directory.clone(), self.metrics.clone())));
+        }
+        Ok(Arc::new(each))
+    }
+
     fn dispatcher(
         &self,
         config: &ServeConfig,
         table: TableSource,
         waker: Arc<dyn Waker>,
+        directory: Directory,
     ) -> anyhow::Result<Dispatcher> {
         let options = HttpOptions { reply_bytes_max: bytes(config.max_event_bytes), ..HttpOptions::default() };
         let transport = HttpTransport::new(options, self.clock.clone(), fastrand::Rng::new())
@@ -201,7 +224,7 @@ impl Base {
             table,
             logs: self.logs.clone(),
             state: self.state.clone(),
-            transport: Arc::new(transport) as Arc<dyn Transport>,
+            transport: Arc::new(Routed::new(Arc::new(transport), directory)) as Arc<dyn Transport>,
             waker,
             board: self.board.clone(),
             metrics: self.metrics.clone(),

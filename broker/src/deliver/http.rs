@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method};
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -167,7 +167,14 @@ impl Shared {
                 headers.insert(TRACESTATE, state);
             }
         }
-        let mut request = Request::new(Method::POST, destination.url.clone());
+        let mut url = destination.url.clone();
+        if let Some(via) = attempt.via.filter(|_| url.scheme() == "http") {
+            headers.insert(HOST, destination.host.clone());
+            // Both refuse only addresses without a host, and http always has one.
+            let _ = url.set_ip_host(via.ip());
+            let _ = url.set_port(Some(via.port()));
+        }
+        let mut request = Request::new(Method::POST, url);
         *request.headers_mut() = headers;
         *request.body_mut() = Some(body.into());
         request

@@ -9,6 +9,7 @@ pub mod reply;
 mod target;
 mod trace;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub const ERROR_BODY_BYTES_MAX: usize = 1024;
 pub struct Attempt {
     /// Where to.
     pub target: Arc<Target>,
+    /// What is dialled instead of the address's own host, which is still named as the host (HTTP only).
+    pub via: Option<SocketAddr>,
     /// What, as stored; the transport leaves `knativebrokerttl` out.
     pub event: Event,
     /// Further events of the same request, in order; only [`ContentMode::Batched`] takes any.

@@ -20,6 +20,8 @@ pub(super) struct Destination {
     pub(super) url: Url,
     /// `host:port`, for messages.
     pub(super) place: String,
+    /// Value of the header `Host`.
+    pub(super) host: HeaderValue,
     /// User and password of the address, as HTTP wants them.
     pub(super) authorization: Option<HeaderValue>,
 }
@@ -58,7 +60,9 @@ fn parse(uri: &str) -> Result<Destination, String> {
     let _ = url.set_password(None);
     let host = url.host_str().unwrap_or_default();
     let place = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
-    Ok(Destination { url, place, authorization })
+    let named = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let named = HeaderValue::try_from(named).map_err(|error| format!("`{uri}` cannot be dialled: {error}"))?;
+    Ok(Destination { host: named, url, place, authorization })
 }
 
 fn authorization(url: &Url) -> Option<HeaderValue> {

@@ -258,6 +258,7 @@ async fn send(
 ) -> (Outcome, Tried) {
     let attempt = Attempt {
         target,
+        via: None,
         event,
         rest,
         namespace: means.key.namespace.clone(),

@@ -5,14 +5,18 @@
 //! handed out only while a guard is held. *Not here*: how to wake ([`crate::wake`]).
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::limits::Pause;
 use crate::names::TriggerKey;
-use crate::triggers::ExecSpec;
 use crate::wake::{AwakeGuard, WakeError, WakeState, WakeTarget, Waker};
+
+/// Longest wait between two tries to wake a workload: a try is one request, and what kept it asleep may be mended at
+/// any time. A command that falls over is started less often.
+const SCALE_PAUSE_MAX: Duration = Duration::from_secs(8);
 
 /// Leave to make one attempt; it keeps the subscriber awake, where the broker does that.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +35,11 @@ enum State {
     Asleep,
     Waking(Waking),
     Awake(SharedGuard),
-    Failed { until: Instant },
+    /// Tried again after a while, or as soon as it is up by itself.
+    Failed {
+        until: Instant,
+        roused: BoxFuture<'static, ()>,
+    },
 }
 
 /// See the module.
@@ -51,16 +59,14 @@ impl std::fmt::Debug for Awake {
 }
 
 impl Awake {
-    pub(super) fn new(waker: Arc<dyn Waker>, trigger: TriggerKey, exec: Option<&ExecSpec>) -> Self {
-        let target = exec.cloned().map(WakeTarget::Exec);
+    pub(super) fn new(waker: Arc<dyn Waker>, trigger: TriggerKey, target: Option<WakeTarget>) -> Self {
         Self { waker, trigger, target, state: State::Asleep, generation: 0, pause: Pause::default() }
     }
 
     /// Follows a change of the Trigger.
-    pub(super) fn set_target(&mut self, exec: Option<&ExecSpec>) {
-        let target = exec.cloned().map(WakeTarget::Exec);
-        if target != self.target {
-            self.target = target;
+    pub(super) fn set_target(&mut self, target: Option<&WakeTarget>) {
+        if target != self.target.as_ref() {
+            self.target = target.cloned();
             self.state = State::Asleep;
             self.generation += 1;
             self.pause.reset();
@@ -78,7 +84,7 @@ impl Awake {
         let Some(target) = &self.target else { return false };
         let may = match self.state {
             State::Asleep => true,
-            State::Failed { until } => until <= now,
+            State::Failed { until, .. } => until <= now,
             State::Waking(_) | State::Awake(_) => false,
         };
         if !may {
@@ -100,11 +106,16 @@ impl Awake {
         }
     }
 
-    /// Waits for the wake under way; for ever when there is none.
+    /// Waits for the wake under way; for ever when there is none. After a wake that failed, begins one once the
+    /// subscriber is up all the same.
     ///
     /// # Cancel safety
     /// May be dropped and called again.
     pub(super) async fn woken(&mut self) -> Result<AwakeGuard, WakeError> {
+        if let (State::Failed { roused, .. }, Some(target)) = (&mut self.state, &self.target) {
+            roused.await;
+            self.state = State::Waking(self.waker.ensure_awake(&self.trigger, target));
+        }
         match &mut self.state {
             State::Waking(waking) => waking.await,
             State::Asleep | State::Awake(_) | State::Failed { .. } => std::future::pending().await,
@@ -121,9 +132,19 @@ impl Awake {
                 Ok(())
             }
             Err(error) => {
-                self.state = State::Failed { until: now + self.pause.next() };
+                let roused = self.target.as_ref().map(|target| self.waker.roused(target));
+                let roused = roused.unwrap_or_else(|| Box::pin(std::future::pending()));
+                self.state = State::Failed { until: now + self.next_pause(), roused };
                 Err(error)
             }
+        }
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause.next();
+        match self.target {
+            Some(WakeTarget::Scale(_)) => pause.min(SCALE_PAUSE_MAX),
+            Some(WakeTarget::Exec(_)) | None => pause,
         }
     }
 
@@ -144,7 +165,7 @@ impl Awake {
     /// When a wake that failed may be tried again.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Failed { until } => Some(until),
+            State::Failed { until, .. } => Some(until),
             State::Asleep | State::Waking(_) | State::Awake(_) => None,
         }
     }

@@ -17,8 +17,8 @@ use schemas::{Broker, Trigger, duration};
 use super::clauses;
 use super::recipient::Lookup;
 use super::table::{
-    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Knowledge, Order, Recipient, ReplyMode, StartPosition,
-    Table, TriggerEntry,
+    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Knowledge, Order, Pods, Recipient, ReplyMode,
+    ScaleSpec, StartPosition, Table, TriggerEntry, WakeTarget,
 };
 use crate::clock::UnixMicros;
 use crate::log::{Offset, Retention};
@@ -73,7 +73,7 @@ pub struct TriggerPart {
     content_mode: ContentMode,
     reply: ReplyMode,
     start: Option<notes::Start>,
-    exec: Option<ExecSpec>,
+    wake: Option<WakeTarget>,
 }
 
 type Annotations = BTreeMap<String, String>;
@@ -115,8 +115,18 @@ pub fn trigger_part(trigger: &Trigger, lookup: Lookup<'_>) -> Result<TriggerPart
     let spec = &trigger.spec;
     let annotations = meta.annotations.clone().unwrap_or_default();
     let namespace = namespace(meta.namespace.as_deref());
-    let subscriber = lookup.subscriber(&spec.subscriber, namespace, &mut faults);
-    let exec = exec(&annotations, &subscriber, &mut faults);
+    let mut subscriber = lookup.subscriber(&spec.subscriber, namespace, &mut faults);
+    let idle_period = annotation(&annotations, notes::IDLE_PERIOD, notes::period, &mut faults);
+    let wake_timeout = annotation(&annotations, notes::WAKE_TIMEOUT, notes::period, &mut faults);
+    let wake = match annotations.get(notes::EXEC) {
+        Some(command) => exec(command, &subscriber, idle_period, wake_timeout, &mut faults).map(WakeTarget::Exec),
+        None => scale(lookup, namespace, wake_timeout).map(WakeTarget::Scale),
+    };
+    if let (Some(WakeTarget::Scale(scale)), Recipient::At(target)) = (&wake, &mut subscriber) {
+        let path =
+            annotations.get(notes::DELIVERY_PATH).map(String::as_str).or_else(|| lookup.note(notes::DELIVERY_PATH));
+        target.pods = Some(Arc::new(Pods { port: scale.port.clone(), dial: path != Some("service") }));
+    }
     let filter = clauses::filter(spec).unwrap_or_else(|more| {
         faults.extend(more);
         Filter::everything()
@@ -150,7 +160,7 @@ pub fn trigger_part(trigger: &Trigger, lookup: Lookup<'_>) -> Result<TriggerPart
         content_mode,
         reply,
         start,
-        exec,
+        wake,
     });
     finish(part, faults)
 }
@@ -220,10 +230,13 @@ fn policy(spec: &DeliverySpec, namespace: &str, lookup: Lookup<'_>, faults: &mut
 
 /// How the subscriber is started, where an annotation says so. Its address must be on this machine, as that is where
 /// the command runs.
-fn exec(annotations: &Annotations, subscriber: &Recipient, faults: &mut Vec<Fault>) -> Option<ExecSpec> {
-    let idle_period = annotation(annotations, notes::IDLE_PERIOD, notes::period, faults);
-    let wake_timeout = annotation(annotations, notes::WAKE_TIMEOUT, notes::period, faults);
-    let command = annotations.get(notes::EXEC)?;
+fn exec(
+    command: &str,
+    subscriber: &Recipient,
+    idle_period: Option<Duration>,
+    wake_timeout: Option<Duration>,
+    faults: &mut Vec<Fault>,
+) -> Option<ExecSpec> {
     let Some(address) = subscriber.target().and_then(|target| local_address(&target.uri)) else {
         faults.push(Fault {
             path: format!("metadata.annotations[{}]", notes::EXEC),
@@ -234,11 +247,24 @@ fn exec(annotations: &Annotations, subscriber: &Recipient, faults: &mut Vec<Faul
         return None;
     };
     Some(ExecSpec {
-        command: command.clone(),
+        command: command.to_owned(),
         address,
         idle_period,
         wake_timeout: wake_timeout.unwrap_or(WAKE_TIMEOUT_DEFAULT),
     })
+}
+
+/// What is scaled to wake the Service that the subscriber is, if it is one.
+fn scale(lookup: Lookup<'_>, namespace: &str, wake_timeout: Option<Duration>) -> Option<ScaleSpec> {
+    let port = lookup.service(namespace)?;
+    let why = || {
+        let words = "NotWakeable: reveille-controller has not said yet what would have to be scaled";
+        lookup.note(notes::WAKE_TARGET_REASON).unwrap_or(words).to_owned()
+    };
+    let found = lookup.note(notes::WAKE_TARGET).and_then(|found| notes::wake_target(found).ok().flatten());
+    let on_service = lookup.note(notes::WAKE_TIMEOUT).and_then(|period| notes::period(period).ok());
+    let wake_timeout = wake_timeout.or(on_service).unwrap_or(WAKE_TIMEOUT_DEFAULT);
+    Some(ScaleSpec { port, workload: found.ok_or_else(why), wake_timeout })
 }
 
 /// `host:port` of an HTTP address on this machine.
@@ -316,7 +342,7 @@ fn row(trigger: &TriggerPart, broker: &BrokerPart, defaults: Defaults, since: Un
             Some(notes::Start::At(moment)) => StartPosition::At(UnixMicros(moment)),
             Some(notes::Start::Offset(offset)) => StartPosition::Offset(Offset(offset)),
         },
-        exec: trigger.exec.clone(),
+        wake: trigger.wake.clone(),
     }
 }
 

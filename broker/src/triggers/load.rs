@@ -127,7 +127,7 @@ pub enum Part {
     /// A Broker of another class, which is left alone together with its Triggers.
     Foreign(BrokerKey),
     /// A Trigger.
-    Trigger(TriggerPart),
+    Trigger(Box<TriggerPart>),
 }
 
 /// A sound object and where it is written.
@@ -186,7 +186,7 @@ impl Loaded {
             Part::Foreign(_) | Part::Trigger(_) => None,
         });
         let triggers = self.objects.iter().filter_map(|object| match &object.part {
-            Part::Trigger(part) => Some(part),
+            Part::Trigger(part) => Some(part.as_ref()),
             Part::Foreign(_) | Part::Broker(_) => None,
         });
         table(brokers, triggers, defaults, since)
@@ -304,7 +304,7 @@ fn read_object(document: &Document, kind: &str) -> Result<Part, Vec<Fault>> {
     if kind == "Trigger" {
         return parse_trigger(&document.value)
             .and_then(|trigger| trigger_part(&trigger, Lookup::Nobody))
-            .map(Part::Trigger);
+            .map(|part| Part::Trigger(Box::new(part)));
     }
     if is_foreign(&document.value) {
         let name = |field: &str| document.value.pointer(&format!("/metadata/{field}")).and_then(Value::as_str);

@@ -15,6 +15,6 @@ mod seen;
 pub mod table;
 
 pub use table::{
-    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Knowledge, Order, Recipient, ReplyMode, StartPosition,
-    Table, TableSource, TableWriter, Target, TriggerEntry,
+    Backoff, BrokerEntry, ContentMode, DeliveryPolicy, ExecSpec, Knowledge, Order, Pods, Recipient, ReplyMode,
+    ScaleSpec, ServicePort, StartPosition, Table, TableSource, TableWriter, Target, TriggerEntry, WakeTarget,
 };

@@ -4,13 +4,15 @@
 //! is its own address, whatever a status says; a reference without a finding is unresolved, never guessed.
 //! *Not here*: whether a finding still belongs to what is written ([`super::kube`]).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemas::annotations::ENDPOINTS;
 use schemas::destination::Destination;
 use schemas::validate::Fault;
 use serde::{Deserialize, Serialize};
 
-use super::table::{Recipient, Target};
+use super::table::{Recipient, ServicePort};
 
 /// What is known of the address behind a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct Findings {
     pub subscriber: Option<Finding>,
     /// Of `spec.delivery.deadLetterSink`.
     pub sink: Option<Finding>,
+    /// What it says of the subscriber besides, by the annotations in [`schemas::annotations`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
 }
 
 /// Who is asked for the address behind a reference.
@@ -45,13 +50,27 @@ pub enum Lookup<'a> {
     },
 }
 
-impl Lookup<'_> {
+impl<'a> Lookup<'a> {
     /// What tells the object from a former one of the same name.
     pub(super) fn incarnation(self) -> Option<Arc<str>> {
         match self {
             Self::Nobody => None,
             Self::Controller { uid, .. } => Some(uid.into()),
         }
+    }
+
+    /// What the controller says of the subscriber by that annotation.
+    pub(super) fn note(self, name: &str) -> Option<&'a str> {
+        match self {
+            Self::Nobody => None,
+            Self::Controller { findings, .. } => findings.notes.get(name).map(String::as_str),
+        }
+    }
+
+    /// The Service that the subscriber is.
+    pub(super) fn service(self, namespace: &str) -> Option<ServicePort> {
+        let (service, port) = self.note(ENDPOINTS).map(|found| found.split_once(':').unwrap_or((found, "")))?;
+        Some(ServicePort { namespace: namespace.into(), service: service.into(), port: port.into() })
     }
 
     pub(super) fn subscriber(self, written: &Destination, namespace: &str, faults: &mut Vec<Fault>) -> Recipient {
@@ -78,7 +97,7 @@ impl Lookup<'_> {
         faults: &mut Vec<Fault>,
     ) -> Recipient {
         let uri = written.uri.clone().unwrap_or_default();
-        let Some(reference) = &written.reference else { return Recipient::At(Target { uri }) };
+        let Some(reference) = &written.reference else { return Recipient::At(uri.into()) };
         if matches!(self, Self::Nobody) {
             faults.push(Fault {
                 path: format!("{path}.ref"),
@@ -86,14 +105,14 @@ impl Lookup<'_> {
                           http://localhost:8081/"
                     .into(),
             });
-            return Recipient::At(Target { uri });
+            return Recipient::At(uri.into());
         }
         let what = || {
             let namespace = reference.namespace.as_deref().unwrap_or(namespace);
             format!("{} {namespace}/{}", reference.kind, reference.name)
         };
         match finding {
-            Some(Finding::At(uri)) => Recipient::At(Target { uri: uri.clone() }),
+            Some(Finding::At(uri)) => Recipient::At(uri.clone().into()),
             Some(Finding::Missing(why)) => Recipient::Unresolved { what: what(), why: why.clone() },
             None => Recipient::Unresolved {
                 what: what(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemas::annotations::Workload;
 use tokio::sync::watch;
 
 use crate::clock::UnixMicros;
@@ -27,6 +28,35 @@ pub enum Backoff {
 pub struct Target {
     /// The address as written, also where it cannot work (`bad://uri`): then delivery fails, and says why.
     pub uri: String,
+    /// The Service that it is the address of, where Kubernetes says which pods are behind it.
+    pub pods: Option<Arc<Pods>>,
+}
+
+impl From<String> for Target {
+    /// An address behind which nothing is known.
+    fn from(uri: String) -> Self {
+        Self { uri, pods: None }
+    }
+}
+
+/// A port of a Service in Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServicePort {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Its name.
+    pub service: String,
+    /// Name of the port; empty where it has none.
+    pub port: String,
+}
+
+/// The pods behind an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pods {
+    /// Whose endpoints they are.
+    pub port: ServicePort,
+    /// Dial them, and not the Service's name (`reveille.dev/delivery-path`).
+    pub dial: bool,
 }
 
 /// Where events or dead letters go, as far as it is known.
@@ -145,6 +175,26 @@ pub struct ExecSpec {
     pub wake_timeout: Duration,
 }
 
+/// A workload in Kubernetes that is scaled up when an event needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ScaleSpec {
+    /// It is awake while an endpoint of this is ready.
+    pub port: ServicePort,
+    /// What is scaled, or why nothing can be, as `REASON: words`.
+    pub workload: Result<Workload, String>,
+    /// How long it may take to become ready before that counts as failed (`reveille.dev/wake-timeout`).
+    pub wake_timeout: Duration,
+}
+
+/// What to wake before events are delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum WakeTarget {
+    /// A local command.
+    Exec(ExecSpec),
+    /// A workload in Kubernetes.
+    Scale(ScaleSpec),
+}
+
 /// One Trigger, ready for dispatch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TriggerEntry {
@@ -171,7 +221,7 @@ pub struct TriggerEntry {
     /// Where to begin without a cursor.
     pub start: StartPosition,
     /// How to wake the subscriber, where the broker does so.
-    pub exec: Option<ExecSpec>,
+    pub wake: Option<WakeTarget>,
 }
 
 /// One Broker and its Triggers.

@@ -106,13 +106,13 @@ impl Waker for ExecWaker {
         trigger: &TriggerKey,
         target: &WakeTarget,
     ) -> BoxFuture<'static, Result<AwakeGuard, WakeError>> {
-        let WakeTarget::Exec(spec) = target;
+        let WakeTarget::Exec(spec) = target else { return Box::pin(async { Err(super::misdirected()) }) };
         let (shared, trigger, spec) = (Arc::clone(&self.shared), trigger.clone(), spec.clone());
         Box::pin(async move { shared.ensure_awake(trigger, spec).await })
     }
 
     fn state(&self, target: &WakeTarget) -> WakeState {
-        let WakeTarget::Exec(spec) = target;
+        let WakeTarget::Exec(spec) = target else { return WakeState::Asleep };
         let slots = self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.get(&Key::from(spec)).map_or(WakeState::Asleep, |slot| slot.shown())
     }

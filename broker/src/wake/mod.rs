@@ -1,22 +1,17 @@
 //! Waking subscribers that are asleep.
 //!
 //! [`Waker`] is the seam: dispatch asks it before every delivery; while it waits, the event uses no attempt and no
-//! retry. [`exec`] starts a local command; waking a Kubernetes workload comes behind the same seam.
+//! retry. [`exec`] starts a local command, [`scale`] scales a workload in Kubernetes; [`each`] has one for each.
 
+pub mod each;
 pub mod exec;
+pub mod scale;
 pub mod single_flight;
 
 use futures_util::future::BoxFuture;
 
 use crate::names::TriggerKey;
-use crate::triggers::ExecSpec;
-
-/// What to wake.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum WakeTarget {
-    /// A local command.
-    Exec(ExecSpec),
-}
+pub use crate::triggers::WakeTarget;
 
 /// Whether a subscriber is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +79,24 @@ pub trait Waker: Send + Sync + std::fmt::Debug + 'static {
         target: &WakeTarget,
     ) -> BoxFuture<'static, Result<AwakeGuard, WakeError>>;
 
+    /// Resolves once the target is up, whoever brought it up; for ever pending where that cannot be noticed. Nothing
+    /// is woken for it.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    fn roused(&self, target: &WakeTarget) -> BoxFuture<'static, ()> {
+        let _ = target;
+        Box::pin(std::future::pending())
+    }
+
     /// Whether the target is up now.
     fn state(&self, target: &WakeTarget) -> WakeState;
 
     /// Stops what it started, waiting a short while for it to end by itself.
     fn stop(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a waker says of a target that is not its own. [`each`] never asks one so.
+fn misdirected() -> WakeError {
+    WakeError { reason: "NotWakeable", message: "the broker was not set up to wake this kind of subscriber".into() }
 }

@@ -9,6 +9,7 @@ mod audit;
 mod availability;
 mod definition;
 mod image;
+mod inside;
 mod installed;
 mod namespace;
 mod node;

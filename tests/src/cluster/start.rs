@@ -10,7 +10,7 @@ use super::{Cluster, Level, REPOSITORY, availability, relay, run};
 use crate::harness::eventually;
 
 /// Where the API server listens, inside.
-const SERVER: &str = "10.99.0.1:6443";
+pub(super) const SERVER: &str = "10.99.0.1:6443";
 /// The administrator's token; it is of use only to who reaches the namespace or the relay.
 const ADMIN_TOKEN: &str = "reveille-test-admin";
 /// Only writes are recorded: they are what tests count.

@@ -15,7 +15,7 @@ mod wait;
 pub use cli::{Cli, Finished};
 pub use home::Home;
 pub use manifest::{BrokerManifest, TriggerManifest};
-pub use process::{BrokerProcess, Launch, StartError, Starting};
+pub use process::{BrokerProcess, Launch, StartError, Starting, Within};
 pub use publisher::{Ack, Publisher, Sample};
 pub use subscriber::{Answer, Received, Script, Subscriber};
 pub use wait::{DEADLINE, eventually};

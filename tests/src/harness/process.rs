@@ -1,6 +1,7 @@
 //! The broker as a process of its own, on a directory of its own.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,22 @@ pub struct Launch {
     args: Vec<OsString>,
     env: Vec<(&'static str, OsString)>,
     quiet: bool,
+    within: Option<Within>,
+}
+
+/// Another network namespace to run in.
+#[derive(Clone)]
+pub struct Within {
+    /// A program and its arguments that run what is appended to them there.
+    pub enter: Vec<OsString>,
+    /// From an address there to one by which it is reached from here.
+    pub reach: Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>,
+}
+
+impl std::fmt::Debug for Within {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Within").field("enter", &self.enter).finish_non_exhaustive()
+    }
 }
 
 /// A broker that did not come up.
@@ -58,7 +75,8 @@ impl Launch {
     }
 
     fn from(binary: &Path, home: &Home) -> Self {
-        let launch = Self { binary: binary.to_owned(), args: vec!["serve".into()], env: Vec::new(), quiet: false };
+        let launch =
+            Self { binary: binary.to_owned(), args: vec!["serve".into()], env: Vec::new(), quiet: false, within: None };
         let free = "127.0.0.1:0";
         launch
             .arg("--data", home.data())
@@ -82,6 +100,13 @@ impl Launch {
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
         self.args.push(flag.into());
+        self
+    }
+
+    /// Runs it in another network namespace.
+    #[must_use]
+    pub fn within(mut self, within: Within) -> Self {
+        self.within = Some(within);
         self
     }
 
@@ -109,8 +134,10 @@ impl Launch {
     /// When the binary cannot be run at all.
     #[must_use]
     pub fn spawn(&self) -> Starting {
-        let mut command = Command::new(&self.binary);
-        command.args(&self.args).env_clear().kill_on_drop(true);
+        let enter = self.within.iter().flat_map(|within| &within.enter);
+        let mut line = enter.cloned().chain([self.binary.clone().into()]);
+        let mut command = Command::new(line.next().expect("the binary, if nothing else"));
+        command.args(line).args(&self.args).env_clear().kill_on_drop(true);
         for kept in ["PATH", "HOME", "RUST_BACKTRACE", "RUST_LOG", "TMPDIR"] {
             command.envs(std::env::var_os(kept).map(|value| (kept, value)));
         }
@@ -121,7 +148,8 @@ impl Launch {
         let reading = tokio::spawn(stderr.clone().fill(child.stderr.take().expect("stderr is piped")));
         let (found, addresses) = oneshot::channel();
         tokio::spawn(find_addresses(child.stdout.take().expect("stdout is piped"), found));
-        Starting { child, stderr, reading, addresses, binary: self.binary.clone(), quiet: self.quiet }
+        let (binary, within) = (self.binary.clone(), self.within.clone());
+        Starting { child, stderr, reading, addresses, binary, quiet: self.quiet, within }
     }
 }
 
@@ -134,6 +162,7 @@ pub struct Starting {
     addresses: oneshot::Receiver<schemas::admin::Addresses>,
     binary: PathBuf,
     quiet: bool,
+    within: Option<Within>,
 }
 
 impl Starting {
@@ -148,7 +177,15 @@ impl Starting {
             let _ = timeout(DEADLINE, self.reading).await;
             return Err(StartError { status, stderr: self.stderr.text() });
         };
-        let Self { child, stderr, binary, quiet, .. } = self;
+        let Self { child, stderr, binary, quiet, within, .. } = self;
+        let addresses = match within {
+            None => addresses,
+            Some(within) => {
+                let reach = |address: &str| (within.reach)(address.parse().expect("an address")).to_string();
+                let [ingress, health, admin] = [addresses.ingress, addresses.health, addresses.admin];
+                schemas::admin::Addresses { ingress: reach(&ingress), health: reach(&health), admin: reach(&admin) }
+            }
+        };
         let broker = BrokerProcess { child, stderr, addresses, binary, quiet };
         eventually("/ready", || async { broker.is_ready().await.then_some(()) }).await;
         Ok(broker)

@@ -139,7 +139,15 @@ impl Subscriber {
     /// # Panics
     /// When the address cannot be had.
     pub async fn at(addr: &str, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(addr).await.expect("a port for the subscriber");
+        Self::on(TcpListener::bind(addr).await.expect("a port for the subscriber"), script)
+    }
+
+    /// The same on a listener that is there already.
+    ///
+    /// # Panics
+    /// When it is not bound.
+    #[must_use]
+    pub fn on(listener: TcpListener, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
         let addr = listener.local_addr().expect("a bound port has an address");
         let shared = Arc::new(Shared {
             script: Box::new(script),

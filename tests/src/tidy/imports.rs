@@ -7,7 +7,7 @@ const GROUND: [&str; 4] = ["names", "clock", "event", "metrics"];
 
 /// For each module of the broker, which modules it may name besides itself and (where it is none of them) [`GROUND`].
 /// An entry with `::` allows only paths that begin with it.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("names", &[]),
     ("clock", &[]),
     ("event", &[]),
@@ -19,10 +19,14 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     // reads a log.
     ("state", &["log::Offset", "log::segment::fs"]),
     // A table entry holds compiled filters, a start offset and a retention.
-    ("triggers", &["matching", "state", "log::Offset", "log::Retention"]),
+    ("triggers", &["matching", "state", "log::Offset", "log::Retention", "apiserver"]),
     // What a Trigger's table entry says about its subscriber.
-    ("wake", &["triggers"]),
     ("deliver", &["triggers"]),
+    // An attempt through an endpoint is an attempt.
+    ("resolve", &["triggers", "deliver", "apiserver"]),
+    // A subscriber is awake when it has an endpoint.
+    ("wake", &["triggers", "resolve"]),
+    ("apiserver", &[]),
     ("dead_letter", &["log", "triggers", "deliver", "state"]),
     ("dispatch", &["log", "matching", "state", "triggers", "wake", "deliver", "dead_letter"]),
     // Ingress and dispatch meet only at the log.
@@ -41,13 +45,15 @@ const ALLOWED: [(&str, &[&str]); 19] = [
 ];
 
 /// Real engines behind a seam; the composition root alone chooses among them.
-const CONCRETE: [&str; 8] = [
+const CONCRETE: [&str; 10] = [
     "log::segment",
     "log::memory",
     "state::sled",
     "state::checkpoint",
     "deliver::http",
+    "resolve::feed",
     "wake::exec",
+    "wake::scale",
     "triggers::manifests",
     "triggers::kube",
 ];

@@ -225,7 +225,8 @@ fn wake_targets() {
         let mut objects = sound().to_vec();
         objects.extend(workloads);
         let plan = planned(&objects, Kind::Trigger).unwrap();
-        let told: Vec<&String> = plan.annotations.values().collect();
+        let told = ["reveille.dev/wake-target", "reveille.dev/wake-target-reason"];
+        let told: Vec<&String> = told.iter().filter_map(|name| plan.annotations.get(name)).collect();
         assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
         assert_eq!(plan.annotations.contains_key("reveille.dev/wake-target"), expected.starts_with("apps"));
     }
@@ -238,4 +239,45 @@ fn a_wake_target_that_may_not_be_read_says_so() {
     let plan = plan(&world, &key(Kind::Trigger, "t"), &settings()).unwrap();
     assert!(plan.annotations["reveille.dev/wake-target-reason"].starts_with("NotPermitted"), "{plan:?}");
     assert_eq!(told(&plan), ["Ready=True/"]);
+}
+
+#[test]
+fn what_the_broker_has_to_know_of_a_subscriber_is_published() {
+    let plain = || service("s", &json!([{"name": "web", "port": 8080}]));
+    let noted = |notes: Value| {
+        let mut service = plain();
+        merge(&mut service, &json!({"metadata": {"annotations": notes}}));
+        service
+    };
+    let external = {
+        let mut service = plain();
+        merge(&mut service, &json!({"spec": {"type": "ExternalName", "externalName": "example.com"}}));
+        service
+    };
+    for (service, on_trigger, expected) in [
+        (plain(), json!({}), json!({"reveille.dev/endpoints": "s:web"})),
+        (external, json!({}), json!({})),
+        (
+            noted(json!({"reveille.dev/wake-timeout": "PT9S", "reveille.dev/idle-period": "often"})),
+            json!({}),
+            json!({"reveille.dev/endpoints": "s:web", "reveille.dev/wake-timeout": "PT9S"}),
+        ),
+        (
+            noted(json!({"reveille.dev/wake-timeout": "PT9S", "reveille.dev/wake-target": "apps/v1/Deployment/x"})),
+            json!({"reveille.dev/wake-timeout": "PT5S"}),
+            json!({"reveille.dev/endpoints": "s:web", "reveille.dev/wake-target": "apps/v1/Deployment/x"}),
+        ),
+        (
+            noted(json!({"reveille.dev/wake-target": "apps/v1/Deployment/x"})),
+            json!({"reveille.dev/wake-target": "none"}),
+            json!({"reveille.dev/endpoints": "s:web"}),
+        ),
+    ] {
+        let mut trigger = trigger_object(&to_service());
+        merge(&mut trigger, &json!({"metadata": {"annotations": on_trigger}}));
+        let plan = planned(&[broker_object(&json!({})), service, trigger], Kind::Trigger).unwrap();
+        let told = plan.annotations.iter().filter(|(name, _)| **name != "reveille.dev/wake-target-reason");
+        let told: serde_json::Map<String, Value> = told.map(|(name, value)| ((*name).into(), json!(value))).collect();
+        assert_eq!(Value::Object(told), expected);
+    }
 }

@@ -1,6 +1,6 @@
 //! What the status of a Trigger should be.
 
-use schemas::annotations::{DEPENDENCY, PORT};
+use schemas::annotations::{DEPENDENCY, ENDPOINTS, PORT};
 use schemas::conditions::{
     BROKER_READY, ConditionStatus, DEAD_LETTER_SINK_RESOLVED, DEPENDENCY_READY, FILTER_VALID, SUBSCRIBER_RESOLVED,
 };
@@ -96,6 +96,7 @@ fn subscriber(world: &World, place: &Place, subject: &Subject, faults: &Faults, 
     let resolved = resolve_subscriber(world, place, subject, faults, settings);
     match resolved {
         Ok(resolved) => {
+            plan.annotations.extend(resolved.endpoints.clone().map(|found| (ENDPOINTS, found)));
             let names = ["subscriberUri", "subscriberCACerts", "subscriberAudience"];
             let finding = plan.add_address(names, resolved, SUBSCRIBER_RESOLVED);
             plan.findings.push(finding);

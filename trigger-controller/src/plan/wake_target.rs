@@ -2,7 +2,7 @@
 //!
 //! Labels of the template count, not those of the workload: at zero replicas there are no pods to look at.
 
-use schemas::annotations::{WAKE_TARGET, WAKE_TARGET_REASON};
+use schemas::annotations::{self, WAKE_TARGET, WAKE_TARGET_REASON};
 
 use super::Plan;
 use crate::world::{Gvk, KindState, Lookup, Subject, Workload, World, references};
@@ -18,6 +18,19 @@ pub(super) fn add(world: &World, subject: &Subject, plan: &mut Plan) {
     };
     let Lookup::Found(target) = world.look_up(&reference.gvk, &reference.place) else { return };
     let Some(service) = &target.service else { return };
+    let sound = service.notes.iter().filter(|(name, value)| annotations::fault(name, value).is_none());
+    let own = |name: &str| subject.annotation(name).is_some();
+    plan.annotations.extend(sound.filter(|(name, _)| !own(name)).map(|(name, value)| (*name, value.clone())));
+    let asked = plan.annotations.remove(WAKE_TARGET);
+    let asked = subject.annotation(WAKE_TARGET).map(str::to_owned).or(asked);
+    if let Some(asked) = asked.filter(|asked| annotations::fault(WAKE_TARGET, asked).is_none()) {
+        let (name, told) = match asked.as_str() {
+            "none" => (WAKE_TARGET_REASON, format!("NotWakeable: annotation {WAKE_TARGET} says so")),
+            _ => (WAKE_TARGET, asked),
+        };
+        plan.annotations.insert(name, told);
+        return;
+    }
     let name = &reference.place.name;
     let states = [Gvk::deployment(), Gvk::stateful_set()].map(|gvk| world.state(&gvk).clone());
     if states.contains(&KindState::Pending) {
@@ -54,8 +67,8 @@ pub(super) fn add(world: &World, subject: &Subject, plan: &mut Plan) {
             let names: Vec<String> =
                 several.iter().take(NAMES_MAX).map(|one| format!("{} `{}`", one.gvk.kind, one.name)).collect();
             Err(format!(
-                "AmbiguousWakeTarget: Service `{name}` selects the pods of {} workloads ({}); give the one to wake \
-                 pod labels of its own, and the Service a selector that matches only them",
+                "AmbiguousWakeTarget: Service `{name}` selects the pods of {} workloads ({}); name the one to wake by \
+                 annotation {WAKE_TARGET} on the Service or the Trigger, such as apps/v1/Deployment/NAME",
                 several.len(),
                 names.join(", ")
             ))

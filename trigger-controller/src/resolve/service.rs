@@ -1,21 +1,38 @@
-//! The address of a core Service: scheme and port.
+//! The address of a core Service: scheme and port; and where its pods are found.
 
 use super::{Context, Why, shown};
 use crate::world::{Place, PortFacts, ServiceFacts};
 
-/// `http://NAME.NAMESPACE.svc.DOMAIN`, with the port unless it is the scheme's own.
+/// Where a Service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// `http://NAME.NAMESPACE.svc.DOMAIN`, with the port unless it is the scheme's own.
+    pub(super) url: String,
+    /// `NAME` or `NAME:PORT`, where Kubernetes keeps EndpointSlices of its pods. A certificate belongs to the
+    /// Service's name, so what is spoken to by TLS is dialled by that.
+    pub(super) endpoints: Option<String>,
+}
+
+/// Finds address and endpoints.
 ///
 /// # Errors
 /// Why no port can be chosen.
-pub(super) fn url(place: &Place, service: &ServiceFacts, tls: bool, context: Context<'_>) -> Result<String, Why> {
+pub(super) fn find(place: &Place, service: &ServiceFacts, tls: bool, context: Context<'_>) -> Result<Found, Why> {
     let port = choose(place, service, context)?;
     let protocol = port.and_then(|port| port.app_protocol.as_deref());
-    let (scheme, usual) = if tls || protocol == Some("https") { ("https", 443) } else { ("http", 80) };
+    let tls = tls || protocol == Some("https");
+    let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
     let host = format!("{}.{}.svc.{}", place.name, place.namespace, context.cluster_domain);
-    Ok(match port {
+    let url = match port {
         Some(port) if port.number != usual => format!("{scheme}://{host}:{}", port.number),
         Some(_) | None => format!("{scheme}://{host}"),
-    })
+    };
+    let kept = !tls && !service.is_external_name && !service.selector.is_empty();
+    let endpoints = port.filter(|_| kept).map(|port| match &port.name {
+        Some(name) => format!("{}:{name}", place.name),
+        None => place.name.clone(),
+    });
+    Ok(Found { url, endpoints })
 }
 
 /// The port that an annotation names (the Trigger's, else the Service's), else the only one, else `http`, else 80.

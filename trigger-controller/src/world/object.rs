@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::annotations::PORT;
+use schemas::annotations::{ON_SERVICE, PORT};
 use schemas::destination::Address;
 use serde_json::{Value, json};
 
@@ -118,6 +118,8 @@ pub(crate) struct ServiceFacts {
     pub(crate) is_external_name: bool,
     /// Its own annotation `reveille.dev/port`.
     pub(crate) port: Option<String>,
+    /// Those of its annotations that count for Triggers which do not say otherwise.
+    pub(crate) notes: BTreeMap<&'static str, String>,
 }
 
 /// A Deployment or StatefulSet.
@@ -174,12 +176,17 @@ pub(super) fn workload(gvk: &Gvk, place: &Place, object: &Value) -> Workload {
 fn service(object: &Value) -> ServiceFacts {
     let all = object.pointer("/spec/ports").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let ports: Vec<PortFacts> = all.iter().filter_map(port).collect();
+    let annotation = |name: &str| {
+        let annotations = object.pointer("/metadata/annotations")?;
+        annotations.get(name)?.as_str().map(str::to_owned)
+    };
     ServiceFacts {
         only_other_protocols: ports.is_empty() && !all.is_empty(),
         ports,
         selector: labels(object, "/spec/selector"),
         is_external_name: text(object, "/spec/type").as_deref() == Some("ExternalName"),
-        port: object.pointer("/metadata/annotations").and_then(|map| map.get(PORT)?.as_str().map(str::to_owned)),
+        port: annotation(PORT),
+        notes: ON_SERVICE.into_iter().filter_map(|name| Some((name, annotation(name)?))).collect(),
     }
 }
 

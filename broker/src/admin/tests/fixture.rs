@@ -67,7 +67,7 @@ fn trigger(name: &str, ty: &str, start: StartPosition) -> Arc<TriggerEntry> {
         broker: BrokerKey::parse("default", "default").unwrap(),
         filter: Filter::compile(None, Some(&[wanted])).unwrap(),
         incarnation: None,
-        subscriber: Target { uri: format!("http://localhost/{name}") }.into(),
+        subscriber: Target::from(format!("http://localhost/{name}")).into(),
         delivery: DeliveryPolicy {
             retry: 3,
             backoff: Backoff::Linear,
@@ -81,7 +81,7 @@ fn trigger(name: &str, ty: &str, start: StartPosition) -> Arc<TriggerEntry> {
         content_mode: ContentMode::Binary,
         reply: ReplyMode::Lenient,
         start,
-        exec: None,
+        wake: None,
     })
 }
 

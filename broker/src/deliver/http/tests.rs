@@ -145,7 +145,8 @@ fn event() -> Event {
 
 fn attempt(uri: &str) -> Attempt {
     Attempt {
-        target: Arc::new(Target { uri: uri.to_owned() }),
+        target: Arc::new(Target::from(uri.to_owned())),
+        via: None,
         event: event(),
         rest: Vec::new(),
         namespace: "ns".parse().unwrap(),

@@ -18,7 +18,7 @@ use crate::deliver::{Failure, Outcome};
 use crate::dispatch::budget::Kept;
 use crate::dispatch::retry::{self, Next};
 use crate::event::Event;
-use crate::triggers::TriggerEntry;
+use crate::triggers::{TriggerEntry, WakeTarget};
 
 /// An event in memory for the time of the attempt.
 enum Held {
@@ -111,8 +111,15 @@ async fn load(means: &Means, jobs: Vec<Job>, done: &mut Vec<Done>) -> Vec<(Job, 
 /// No answer although there was time for one: it died, or a connection was left over from its former life.
 fn found_nobody(outcome: &Outcome, tried: &Tried, entry: &TriggerEntry, strikes: u8) -> bool {
     let Outcome::Retryable(failure) = outcome else { return false };
-    let cut_off = failure.unreachable || (failure.code.is_none() && tried.took < entry.delivery.timeout);
-    cut_off && entry.exec.is_some() && strikes < STRIKES_MAX
+    match &entry.wake {
+        None => false,
+        Some(WakeTarget::Exec(_)) => {
+            let cut_off = failure.unreachable || (failure.code.is_none() && tried.took < entry.delivery.timeout);
+            cut_off && strikes < STRIKES_MAX
+        }
+        // The transport knows the endpoints: it says so only while they are missing, starting, or going.
+        Some(WakeTarget::Scale(_)) => failure.unreachable,
+    }
 }
 
 async fn judge(means: &Means, job: &Job, event: &Event, outcome: Outcome, company: usize) -> End {

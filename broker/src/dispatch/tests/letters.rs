@@ -13,7 +13,7 @@ use crate::triggers::{StartPosition, Target, TriggerEntry};
 
 fn with_sink(name: &str) -> TriggerEntry {
     let mut entry = trigger(name);
-    entry.delivery.dead_letter_sink = Some(Target { uri: "http://sink".to_owned() }.into());
+    entry.delivery.dead_letter_sink = Some(Target::from("http://sink".to_owned()).into());
     entry
 }
 

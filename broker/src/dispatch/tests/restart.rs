@@ -166,7 +166,7 @@ async fn a_changed_trigger_goes_on_with_its_new_settings() {
     rig.start(vec![trigger("a")]);
     rig.publish_numbers(0..3).await;
     rig.until_settled("a").await;
-    let moved = Target { uri: "http://elsewhere".to_owned() };
+    let moved = Target::from("http://elsewhere".to_owned());
     rig.set(vec![TriggerEntry { subscriber: moved.into(), ..trigger("a") }]);
     // A change reaches the worker by itself; nothing tells when, so it is given a moment.
     tokio::time::sleep(Duration::from_millis(100)).await;

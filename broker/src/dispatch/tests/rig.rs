@@ -164,7 +164,7 @@ pub(in crate::dispatch) fn trigger(name: &str) -> TriggerEntry {
         broker: broker(),
         filter: Filter::everything(),
         incarnation: None,
-        subscriber: Target { uri: format!("http://{name}") }.into(),
+        subscriber: Target::from(format!("http://{name}")).into(),
         delivery: DeliveryPolicy {
             retry: 3,
             backoff: Backoff::Linear,
@@ -178,7 +178,7 @@ pub(in crate::dispatch) fn trigger(name: &str) -> TriggerEntry {
         content_mode: ContentMode::Binary,
         reply: ReplyMode::Lenient,
         start: StartPosition::Earliest,
-        exec: None,
+        wake: None,
     }
 }
 

@@ -13,7 +13,7 @@ fn unresolved(why: &str) -> Recipient {
 }
 
 fn at(host: &str) -> Recipient {
-    Target { uri: format!("http://{host}") }.into()
+    Target::from(format!("http://{host}")).into()
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::rig::{Rig, delivered, event, failure, trigger};
 use crate::deliver::{Failure, Outcome};
-use crate::triggers::{ExecSpec, TriggerEntry};
+use crate::triggers::{ExecSpec, TriggerEntry, WakeTarget};
 use crate::wake::WakeState;
 
 fn sleeper() -> TriggerEntry {
@@ -17,7 +17,7 @@ fn sleeper() -> TriggerEntry {
         idle_period: None,
         wake_timeout: Duration::from_secs(30),
     };
-    TriggerEntry { exec: Some(exec), ..trigger("a") }
+    TriggerEntry { wake: Some(WakeTarget::Exec(exec)), ..trigger("a") }
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,7 +129,7 @@ impl Worker {
         let entry = parts.control.borrow().entry.clone();
         let mut worker = Self {
             report: Report::new(parts.board, &parts.metrics, &entry),
-            awake: Awake::new(parts.waker, entry.key.clone(), entry.exec.as_ref()),
+            awake: Awake::new(parts.waker, entry.key.clone(), entry.wake.clone()),
             congestion: Congestion::new(entry.concurrency),
             batching: Congestion::new(BATCH_EVENTS_MAX),
             settings: Settings::new(entry),
@@ -267,7 +267,7 @@ impl Worker {
         }
         self.rearrange |= entry.order != self.settings.entry.order;
         self.congestion.set_max(entry.concurrency);
-        self.awake.set_target(entry.exec.as_ref());
+        self.awake.set_target(entry.wake.as_ref());
         let waited = self.settings.subscriber_waits().is_some();
         self.settings = Settings::new(entry);
         if waited {

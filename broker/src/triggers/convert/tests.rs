@@ -131,7 +131,7 @@ fn commands_need_an_address_on_this_machine() {
         let part = read(annotations, json!({"subscriber": {"uri": uri}}));
         match address {
             Some(address) => {
-                let exec = part.unwrap().exec.unwrap();
+                let Some(WakeTarget::Exec(exec)) = part.unwrap().wake else { panic!("no command for {uri}") };
                 assert_eq!((exec.address.as_str(), exec.command.as_str()), (address, "run me"), "{uri}");
                 assert_eq!(exec.idle_period, Some(Duration::from_secs(5)));
                 assert_eq!(exec.wake_timeout, Duration::from_secs(60));
@@ -150,7 +150,7 @@ fn commands_need_an_address_on_this_machine() {
     check("http://example.com/", None);
     check("http://10.0.0.1:80/", None);
     check("ftp://localhost/", None);
-    assert_eq!(plain(json!({})).exec, None);
+    assert_eq!(plain(json!({})).wake, None);
 }
 
 #[test]

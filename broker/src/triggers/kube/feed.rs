@@ -6,28 +6,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::client::{ClientBuilder, DynBody};
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config as WatchConfig, Event};
 use kube::runtime::{WatchStreamExt, watcher as watched};
 use kube::{Client, Config};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
-use tower::util::MapResponseLayer;
 
 use super::inventory::{Doubt, Names};
 use super::record::Kind;
+use crate::apiserver::{Pause, WATCH_SECONDS, client};
 
-/// A watch that is silent for longer than this (and 5 s) is taken for dead, in seconds: bookmarks come once a minute.
-const WATCH_SECONDS: u32 = 60;
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence in an answer; longer than a watch may be silent.
-const READ_TIMEOUT: Duration = Duration::from_secs(75);
-/// First wait after an error.
-const PAUSE_FIRST: Duration = Duration::from_millis(500);
-/// Longest wait: how late a server that is back is noticed.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for one object.
 const GET_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -73,27 +61,6 @@ impl Link {
     }
 }
 
-/// Waits that double from [`PAUSE_FIRST`] to [`PAUSE_MAX`], each lengthened at random by up to a half, so that brokers
-/// do not come back all at once.
-#[derive(Debug)]
-struct Pause(Duration);
-
-impl Iterator for Pause {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(PAUSE_MAX);
-        Some(pause.mul_f64(1.0 + fastrand::f64() / 2.0))
-    }
-}
-
-impl Backoff for Pause {
-    fn reset(&mut self) {
-        self.0 = PAUSE_FIRST;
-    }
-}
-
 /// Access to one kind.
 #[derive(Clone)]
 pub(super) struct Feed {
@@ -110,17 +77,9 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    pub(super) fn new(kind: Kind, mut config: Config, link: Arc<Link>) -> Result<Self, kube::Error> {
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        config.read_timeout = Some(READ_TIMEOUT);
+    pub(super) fn new(kind: Kind, config: Config, link: Arc<Link>) -> Result<Self, kube::Error> {
         let told = link.clone();
-        let tell = move |answer: http::Response<Box<DynBody>>| {
-            if answer.status().is_success() {
-                told.set(kind, None);
-            }
-            answer
-        };
-        let client = ClientBuilder::try_from(config)?.with_layer(&MapResponseLayer::new(tell)).build();
+        let client = client(config, move || told.set(kind, None))?;
         let resource = match kind {
             Kind::Broker => ApiResource::erase::<schemas::Broker>(&()),
             Kind::Trigger => ApiResource::erase::<schemas::Trigger>(&()),
@@ -131,7 +90,7 @@ impl Feed {
     /// Follows the kind until nobody listens.
     pub(super) async fn run(self, news: mpsc::Sender<News>) {
         let api: Api<DynamicObject> = Api::all_with(self.client, &self.resource);
-        let stream = watched(api, WatchConfig::default().timeout(WATCH_SECONDS)).backoff(Pause(PAUSE_FIRST));
+        let stream = watched(api, WatchConfig::default().timeout(WATCH_SECONDS)).backoff(Pause::default());
         futures_util::pin_mut!(stream);
         let kind = self.kind;
         while let Some(event) = stream.next().await {

@@ -3,6 +3,8 @@
 //! *Invariants*: a finding in a record belongs to what the record's spec says: where the status is older than the spec
 //! (`observedGeneration`), a finding goes on only for a destination that did not change.
 
+use std::collections::BTreeMap;
+
 use schemas::annotations::PREFIX;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -105,7 +107,10 @@ fn findings(object: &Value, previous: Option<&Record>) -> Findings {
             let previous = previous.filter(|previous| previous.object.pointer(pointer) == object.pointer(pointer));
             previous.and_then(|previous| finding(&previous.findings).clone())
         };
+        let previous_notes = previous
+            .filter(|previous| previous.object.pointer("/spec/subscriber") == object.pointer("/spec/subscriber"));
         return Findings {
+            notes: previous_notes.map(|previous| previous.findings.notes.clone()).unwrap_or_default(),
             subscriber: kept("/spec/subscriber", |findings| &findings.subscriber),
             sink: kept("/spec/delivery/deadLetterSink", |findings| &findings.sink),
         };
@@ -113,7 +118,15 @@ fn findings(object: &Value, previous: Option<&Record>) -> Findings {
     Findings {
         subscriber: finding(object, "/status/subscriberUri", "SubscriberResolved"),
         sink: finding(object, "/status/deadLetterSinkUri", "DeadLetterSinkResolved"),
+        notes: notes(object, "/status/annotations"),
     }
+}
+
+/// The annotations of ours at that place.
+fn notes(object: &Value, pointer: &str) -> BTreeMap<String, String> {
+    let all = object.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
+    let ours = all.filter(|(name, _)| name.starts_with(PREFIX));
+    ours.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 fn finding(object: &Value, uri: &str, condition: &str) -> Option<Finding> {

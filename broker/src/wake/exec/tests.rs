@@ -151,7 +151,7 @@ async fn a_command_that_ends_says_how() {
 #[tokio::test]
 async fn a_command_that_never_listens_is_killed() {
     let fixture = Fixture::new();
-    let WakeTarget::Exec(spec) = fixture.target("sleep 1000 & sleep 1000", None);
+    let WakeTarget::Exec(spec) = fixture.target("sleep 1000 & sleep 1000", None) else { unreachable!() };
     let target = WakeTarget::Exec(ExecSpec { wake_timeout: Duration::from_millis(300), ..spec });
     let error = fixture.error(&target).await;
     assert_eq!(error.reason, "NotReadyInTime");
@@ -168,7 +168,7 @@ fn group_runs(pid: i32) -> bool {
 async fn addresses_without_a_port_are_refused() {
     let fixture = Fixture::new();
     for address in ["localhost", "localhost:", ":80", "h:0", "h:99999"] {
-        let WakeTarget::Exec(spec) = fixture.target(LISTEN, None);
+        let WakeTarget::Exec(spec) = fixture.target(LISTEN, None) else { unreachable!() };
         let error = fixture.error(&WakeTarget::Exec(ExecSpec { address: address.to_owned(), ..spec })).await;
         assert_eq!(error.reason, "AddressInvalid", "{address}");
     }

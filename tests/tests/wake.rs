@@ -1,0 +1,20 @@
+//! Subscribers that sleep in a cluster: controller and broker on a real Kubernetes API server, with the rights that
+//! `deploy/base` gives them. There are no pods here: the test writes EndpointSlices, so that each moment is its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed assertion is what a test is for"
+)]
+
+#[path = "../cluster/controller_setup.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod controller_setup;
+#[path = "../wake/endpoints.rs"]
+mod endpoints;
+#[path = "../wake/failures.rs"]
+mod failures;
+#[path = "../wake/raise.rs"]
+mod raise;
+#[path = "../wake/stage.rs"]
+mod stage;

@@ -1,0 +1,147 @@
+//! A sleeping workload, its Service and Trigger; controller and broker around them.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde_json::Value;
+use tests::cluster::{Cluster, Write};
+use tests::harness::{Answer, BrokerProcess, Home, Launch, Publisher, Received, Subscriber, eventually};
+
+use super::controller_setup::{ControllerProcess, Stage, service, trigger};
+
+const SYSTEM: &str = "reveille-system";
+const ACCOUNT: &str = "reveille-broker";
+
+/// A namespace with a Broker, and both programs.
+pub(crate) struct Night<'a> {
+    pub(crate) stage: Stage<'a>,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) launch: Launch,
+    _controller: ControllerProcess,
+    _home: Home,
+}
+
+impl<'a> Night<'a> {
+    pub(crate) async fn begin(cluster: &'a Cluster, prefix: &str) -> Self {
+        let stage = Stage::new(cluster, prefix).await;
+        let controller = stage.start().await;
+        let home = Home::new();
+        let kubeconfig = cluster.kubeconfig_inside_as(SYSTEM, ACCOUNT).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_reveille-under-test"));
+        let launch = Launch::kube(program, &home, &kubeconfig).within(cluster.within());
+        stage.broker().await;
+        Self { stage, cluster, launch, _controller: controller, _home: home }
+    }
+
+    pub(crate) async fn start(&self) -> BrokerProcess {
+        self.launch.start().await.unwrap()
+    }
+
+    /// A Deployment at zero with that name, its Service and a Trigger for it, which is ready.
+    pub(crate) async fn sleeper(&self, name: &str) {
+        self.stage.apply(&workload("Deployment", name, name, 0));
+        self.service_and_trigger(name).await;
+    }
+
+    pub(crate) async fn service_and_trigger(&self, name: &str) {
+        self.stage.apply(&service(name).replace("spec: {", &format!("spec: {{selector: {{app: {name}}}, ")));
+        let subscriber = format!("{{ref: {{apiVersion: v1, kind: Service, name: {name}}}}}");
+        self.stage.apply(&trigger(name, "default", &subscriber));
+        self.stage.trigger(name, "True", "").await;
+    }
+
+    pub(crate) fn publisher(&self, broker: &BrokerProcess) -> Publisher {
+        broker.publisher_in(self.stage.namespace.name(), "default")
+    }
+
+    /// Waits until the broker has the Trigger, with the Service's address.
+    pub(crate) async fn served(&self, broker: &BrokerProcess, name: &str) {
+        eventually(&format!("the broker to serve {name}"), || async {
+            let item = broker.trigger_in(self.stage.namespace.name(), name).await?;
+            item.subscriber.starts_with("http").then_some(())
+        })
+        .await;
+    }
+
+    /// Replicas and generation of a workload.
+    pub(crate) async fn replicas(&self, plural: &str, name: &str) -> (i64, i64) {
+        let namespace = self.stage.namespace.name();
+        let uri = format!("/apis/apps/v1/namespaces/{namespace}/{plural}/{name}");
+        let request = http::Request::get(uri).body(Vec::new()).unwrap();
+        let object: Value = self.stage.client().request(request).await.unwrap();
+        (object["spec"]["replicas"].as_i64().unwrap(), object["metadata"]["generation"].as_i64().unwrap())
+    }
+
+    pub(crate) async fn awake(&self, name: &str) {
+        eventually(&format!("{name} to be scaled up"), || async {
+            (self.replicas("deployments", name).await.0 > 0).then_some(())
+        })
+        .await;
+    }
+
+    /// What the broker wrote here.
+    pub(crate) async fn writes(&self) -> Vec<Write> {
+        let user = format!("system:serviceaccount:{SYSTEM}:{ACCOUNT}");
+        let picked = |write: &Write| write.user == user && write.namespace == self.stage.namespace.name();
+        self.cluster.audit_writes(picked).await.unwrap()
+    }
+
+    /// A server inside the cluster at an address of its own.
+    pub(crate) fn pod(&self, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Subscriber {
+        Subscriber::on(self.cluster.listen_inside(&format!("{}:8080", self.address())).unwrap(), script)
+    }
+
+    /// An address inside the cluster that nobody has yet.
+    pub(crate) fn address(&self) -> String {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let address = format!("10.99.1.{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.cluster.add_address(&address).unwrap();
+        address
+    }
+
+    /// Writes an EndpointSlice of the Service `name`; `endpoints` are addresses and `ready` (`null`, too).
+    pub(crate) fn slice(&self, name: &str, endpoints: &[(&str, &str)]) {
+        let one =
+            |(address, ready): &(&str, &str)| format!("{{addresses: [{address}], conditions: {{ready: {ready}}}}}");
+        let endpoints: Vec<String> = endpoints.iter().map(one).collect();
+        self.stage.apply(&format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\
+             metadata:\n  name: {name}-test\n  labels: {{kubernetes.io/service-name: {name}, \
+             endpointslice.kubernetes.io/managed-by: test}}\nports: [{{name: \"\", port: 8080, protocol: TCP}}]\n\
+             endpoints: [{}]\n",
+            endpoints.join(", ")
+        ));
+    }
+
+    pub(crate) fn ready(&self, name: &str, pods: &[&Subscriber]) {
+        let addresses: Vec<String> = pods.iter().map(|pod| pod.addr().ip().to_string()).collect();
+        let endpoints: Vec<(&str, &str)> = addresses.iter().map(|address| (address.as_str(), "true")).collect();
+        self.slice(name, &endpoints);
+    }
+}
+
+/// A workload whose pods carry `app: LABEL`.
+pub(crate) fn workload(kind: &str, name: &str, label: &str, replicas: u32) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  \
+         selector: {{matchLabels: {{app: {label}}}}}\n  template:\n    metadata: {{labels: {{app: {label}}}}}\n    \
+         spec: {{containers: [{{name: a, image: none}}]}}\n"
+    )
+}
+
+/// Publishes `count` events with that beginning of their ids; each is acknowledged.
+pub(crate) async fn publish(publisher: &Publisher, prefix: &str, count: usize) -> Vec<String> {
+    let ids: Vec<String> = (0..count).map(|n| format!("{prefix}-{n}")).collect();
+    for part in ids.chunks(500) {
+        let samples: Vec<_> = part.iter().map(|id| tests::harness::Sample::new(id)).collect();
+        assert_eq!(publisher.batch(&samples).await.unwrap().code, 202);
+    }
+    ids
+}
+
+/// The same ids, in any order, each once.
+pub(crate) fn each_once(mut got: Vec<String>, mut expected: Vec<String>) {
+    got.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(got, expected);
+}
