@@ -4,27 +4,32 @@ use std::time::Duration;
 
 use kube::client::{ClientBuilder, DynBody};
 use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::Config as WatchConfig;
 use kube::{Client, Config};
 use tower::util::MapResponseLayer;
 
-/// A watch that is silent for longer than this (and 5 s) is taken for dead, in seconds: bookmarks come once a minute.
+/// After how many seconds a watch that lasts no longer than a wake is begun anew.
 pub const WATCH_SECONDS: u32 = 60;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence in an answer; longer than a watch may be silent.
-const READ_TIMEOUT: Duration = Duration::from_secs(75);
+/// How much longer than a watch an answer may be silent: a silent watch ends itself 5 s after its time.
+const READ_MARGIN: Duration = Duration::from_secs(10);
 /// First wait after an error.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait: how late a server that is back is noticed.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// A client that calls `answered` for each answer that is no error.
+/// A client that calls `answered` for each answer that is no error. `silence` is how long a watch may say nothing.
 ///
 /// # Errors
 /// When the configuration makes no client.
-pub fn client(mut config: Config, answered: impl Fn() + Clone + Send + Sync + 'static) -> Result<Client, kube::Error> {
+pub fn client(
+    mut config: Config,
+    silence: Duration,
+    answered: impl Fn() + Clone + Send + Sync + 'static,
+) -> Result<Client, kube::Error> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(READ_TIMEOUT);
+    config.read_timeout = Some(silence + READ_MARGIN);
     let tell = move |answer: http::Response<Box<DynBody>>| {
         if answer.status().is_success() {
             answered();
@@ -32,6 +37,12 @@ pub fn client(mut config: Config, answered: impl Fn() + Clone + Send + Sync + 's
         answer
     };
     Ok(ClientBuilder::try_from(config)?.with_layer(&MapResponseLayer::new(tell)).build())
+}
+
+/// How watches are asked for: one that is silent for `silence`, and 5 s, is begun anew. Bookmarks come once a minute.
+#[must_use]
+pub fn watching(silence: Duration) -> WatchConfig {
+    WatchConfig::default().timeout(u32::try_from(silence.as_secs()).unwrap_or(u32::MAX))
 }
 
 /// Waits that double from half a second to 10 s, each lengthened at random by up to a half, so that brokers do not

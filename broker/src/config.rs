@@ -25,6 +25,8 @@ pub const CONCURRENCY_MAX: usize = 16_384;
 pub const REQUEST_BYTES_MAX: u64 = 256 << 20;
 /// Longest `--state-flush-interval`: what a crash repeats must stay small.
 pub const FLUSH_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Shortest and longest `--api-timeout`: below, a busy API server would seem dead; above, it ends watches by itself.
+pub const API_TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(290);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -64,6 +66,9 @@ pub struct ServeConfig {
     /// With --kube: serve Brokers that name no class, too
     #[arg(long, env = "REVEILLE_DEFAULT_CLASS", value_parser = BoolishValueParser::new())]
     pub default_class: bool,
+    /// With --kube: after how long a silent connection to the API server counts as dead
+    #[arg(long, value_name = "PERIOD", env = "REVEILLE_API_TIMEOUT", default_value = "PT60S")]
+    pub api_timeout: Period,
     /// Let Triggers start local commands (annotation reveille.dev/exec)
     #[arg(long, env = "REVEILLE_ALLOW_EXEC", value_parser = BoolishValueParser::new())]
     pub allow_exec: bool,
@@ -149,6 +154,7 @@ impl ServeConfig {
             manifests: Some(manifests),
             kube: false,
             default_class: false,
+            api_timeout: Period(Duration::from_secs(60)),
             allow_exec: false,
             max_event_bytes: Size(1 << 20),
             max_request_bytes: Size(16 << 20),
@@ -264,6 +270,10 @@ impl ServeConfig {
     fn check_numbers(&self, faults: &mut Vec<String>) {
         if self.concurrency == 0 || self.concurrency > CONCURRENCY_MAX {
             faults.push(format!("--concurrency {} is not between 1 and {CONCURRENCY_MAX}", self.concurrency));
+        }
+        if !API_TIMEOUT.contains(&self.api_timeout.0) || self.api_timeout.0.subsec_nanos() != 0 {
+            let (least, most) = (Period(*API_TIMEOUT.start()), Period(*API_TIMEOUT.end()));
+            faults.push(format!("--api-timeout {} is not whole seconds from {least} to {most}", self.api_timeout));
         }
         if self.max_connections == 0 {
             faults.push("--max-connections must not be 0".to_owned());

@@ -10,6 +10,7 @@ pub mod apiserver;
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod conditions;
 pub mod config;
 pub mod dead_letter;
 pub mod deliver;

@@ -2,7 +2,7 @@
 
 use tests::cluster::Cluster;
 
-use super::controller_setup::{Stage, broker, condition, message, service, trigger};
+use super::controller_setup::{ControllerProcess, Stage, broker, condition, message, service, trigger};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b1_a_broker_of_our_class_is_ready_at_an_address() {
@@ -69,5 +69,24 @@ async fn b7_b8_t2_t7_a_broker_and_its_triggers_wait_for_its_dead_letter_sink() {
         let object = stage.ready(plural, name, "True", "").await;
         assert_eq!(object["status"]["deadLetterSinkUri"].as_str().unwrap().trim_end_matches('/'), url);
     }
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b6_a_broker_without_a_class_gets_ours_where_it_is_the_default() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let stage = Stage::new(cluster, "unclassed").await;
+    let bare = |name: &str| format!("apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: {name}}}\n");
+    let controller = stage.start().await;
+    stage.apply(&bare("bare"));
+    stage.broker().await;
+    let class =
+        |object: &serde_json::Value| object["metadata"]["annotations"]["eventing.knative.dev/broker.class"].clone();
+    let left = stage.get("brokers", "bare").await.unwrap();
+    assert_eq!((class(&left), condition(&left, "Ready")), (serde_json::Value::Null, None), "nobody's default");
+    controller.stop().await;
+    let controller = ControllerProcess::start_with(stage.kubeconfig(), &["--default-class"]).await;
+    let claimed = stage.ready("brokers", "bare", "True", "").await;
+    assert_eq!(class(&claimed), "Reveille");
     controller.stop().await;
 }

@@ -55,6 +55,11 @@ impl<'a> Stage<'a> {
         &self.kubeconfig
     }
 
+    /// The same for another of the accounts that `deploy/base` makes.
+    pub(crate) fn kubeconfig_of(&self, account: &str) -> PathBuf {
+        self.cluster.kubeconfig_as(SYSTEM, account).unwrap()
+    }
+
     /// Starts a controller that has read what there is.
     pub(crate) async fn start(&self) -> ControllerProcess {
         ControllerProcess::start(&self.kubeconfig).await
@@ -151,10 +156,15 @@ pub(crate) struct ControllerProcess {
 
 impl ControllerProcess {
     pub(crate) async fn start(kubeconfig: &Path) -> Self {
+        Self::start_with(kubeconfig, &[]).await
+    }
+
+    /// With further flags.
+    pub(crate) async fn start_with(kubeconfig: &Path, flags: &[&str]) -> Self {
         let said = tempfile::NamedTempFile::new().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_reveille-controller-under-test"));
         command.args(["--health-addr", "127.0.0.1:0", "--print-addrs", "--lease-duration", LEASE]);
-        command.args(["--namespace", SYSTEM, "--cluster-domain", "cluster.local"]);
+        command.args(["--namespace", SYSTEM, "--cluster-domain", "cluster.local"]).args(flags);
         command.env_clear().env("KUBECONFIG", kubeconfig).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said.reopen().unwrap());
         let mut child = command.spawn().unwrap();
@@ -174,6 +184,20 @@ impl ControllerProcess {
     pub(crate) async fn is_leader(&self) -> bool {
         let answer = http_client().get(format!("http://{}/metrics", self.health)).send().await.unwrap();
         answer.text().await.unwrap().lines().any(|line| line == "reveille_controller_leader 1")
+    }
+
+    /// Processor time that it has used so far, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id().unwrap())).unwrap();
+        // Behind the name, which may hold anything: user and system time are fields 14 and 15 of the whole.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+
+    /// How often it has lost the lead.
+    pub(crate) fn losses(&self) -> usize {
+        std::fs::read_to_string(self.said.path()).unwrap().matches("no longer the leader").count()
     }
 
     pub(crate) async fn leads(&self) {

@@ -1,5 +1,7 @@
 //! How often the controller writes, and which of two does.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Write};
@@ -8,6 +10,8 @@ use tests::harness::eventually;
 use super::controller_setup::{Stage, service, to_service, trigger};
 
 const TRIGGERS: usize = 1000;
+/// How long the controller is watched while it has nothing to do: its watches are begun anew once a minute.
+const IDLE: Duration = Duration::from_secs(100);
 /// Requests to create one that are open at a time.
 const AT_ONCE: usize = 16;
 
@@ -81,14 +85,7 @@ async fn create_all(stage: &Stage<'_>) -> Result<(), kube::Error> {
     stream::iter(0..TRIGGERS).map(create).buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_triggers_take_few_writes_each() {
-    let Some(cluster) = Cluster::shared_or_skip().await else { return };
-    let stage = Stage::new(cluster, "many").await;
-    let controller = stage.start().await;
-    controller.leads().await;
-    create_all(&stage).await.unwrap();
-    stage.broker().await;
+async fn all_ready(stage: &Stage<'_>) {
     eventually("all to be ready", || async {
         let uri = format!("/apis/eventing.knative.dev/v1/namespaces/{}/triggers", stage.namespace.name());
         let request = http::Request::get(uri).body(Vec::new()).unwrap();
@@ -99,6 +96,17 @@ async fn many_triggers_take_few_writes_each() {
         (list["items"].as_array()?.iter().filter(ready).count() == TRIGGERS).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_triggers_take_few_writes_each() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let stage = Stage::new(cluster, "many").await;
+    let controller = stage.start().await;
+    controller.leads().await;
+    create_all(&stage).await.unwrap();
+    stage.broker().await;
+    all_ready(&stage).await;
     let writes = stage.writes().await;
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
     for write in writes.iter().filter(|write| write.resource == "triggers") {
@@ -107,5 +115,29 @@ async fn many_triggers_take_few_writes_each() {
     assert_eq!(counts.len(), TRIGGERS);
     let most = counts.iter().max_by_key(|(_, count)| **count).unwrap();
     assert!(*most.1 <= 3, "{most:?}");
+    controller.stop().await;
+}
+
+/// Not a check but a figure, for a quiet machine: what a controller costs that has nothing to do.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes two minutes and prints a figure: cargo test -p tests --test controller idle -- --ignored --nocapture"]
+async fn idle_cost_with_many_triggers() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let stage = Stage::new(cluster, "quiet").await;
+    let controller = stage.start().await;
+    controller.leads().await;
+    create_all(&stage).await.unwrap();
+    stage.broker().await;
+    all_ready(&stage).await;
+    let statuses = async || stage.writes().await.iter().filter(|write| write.resource != "events").count();
+    let (busy, writes) = (controller.cpu_seconds(), statuses().await);
+    tokio::time::sleep(IDLE).await;
+    let used = controller.cpu_seconds() - busy;
+    assert_eq!(statuses().await, writes, "something was written that said nothing new");
+    println!(
+        "{TRIGGERS} Triggers: {busy:.2} s of a processor until all were ready, then {:.3} % of one over {} s",
+        100.0 * used / IDLE.as_secs_f64(),
+        IDLE.as_secs()
+    );
     controller.stop().await;
 }

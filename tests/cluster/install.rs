@@ -46,24 +46,37 @@ type Action = (&'static str, &'static str, &'static [&'static str]);
 const SYSTEM: &[&str] = &["-n", "reveille-system"];
 const ELSEWHERE: &[&str] = &["-n", "default"];
 const EVERYWHERE: &[&str] = &["--all-namespaces"];
+const SCALE: &[&str] = &["--subresource=scale", "--all-namespaces"];
 const STATUS: &[&str] = &["--subresource=status", "--all-namespaces"];
 const BROKERS: &str = "brokers.eventing.knative.dev";
 const TRIGGERS: &str = "triggers.eventing.knative.dev";
 const LEASE: &str = "leases.coordination.k8s.io/reveille-controller";
 
 /// What both programs need.
-const BOTH: [Action; 4] = [
+const BOTH: [Action; 5] = [
     ("list", BROKERS, EVERYWHERE),
     ("watch", BROKERS, EVERYWHERE),
     ("get", TRIGGERS, EVERYWHERE),
     ("watch", TRIGGERS, EVERYWHERE),
+    ("patch", TRIGGERS, STATUS),
+];
+
+/// What the broker alone needs.
+const BROKER: [Action; 8] = [
+    ("list", "endpointslices.discovery.k8s.io", EVERYWHERE),
+    ("watch", "endpointslices.discovery.k8s.io", EVERYWHERE),
+    ("list", "pods", EVERYWHERE),
+    ("watch", "replicasets.apps", EVERYWHERE),
+    ("get", "deployments.apps", SCALE),
+    ("patch", "deployments.apps", SCALE),
+    ("get", "statefulsets.apps", SCALE),
+    ("patch", "statefulsets.apps", SCALE),
 ];
 
 /// What the controller alone needs.
-const CONTROLLER: [Action; 12] = [
+const CONTROLLER: [Action; 11] = [
     ("patch", BROKERS, EVERYWHERE),
     ("patch", BROKERS, STATUS),
-    ("patch", TRIGGERS, STATUS),
     ("watch", "services", EVERYWHERE),
     ("list", "deployments.apps", EVERYWHERE),
     ("list", "statefulsets.apps", EVERYWHERE),
@@ -76,12 +89,13 @@ const CONTROLLER: [Action; 12] = [
 ];
 
 /// What neither needs.
-const NEITHER: [Action; 19] = [
+const NEITHER: [Action; 20] = [
     ("get", "secrets", SYSTEM),
     ("get", "secrets", EVERYWHERE),
     ("list", "configmaps", EVERYWHERE),
-    ("list", "pods", EVERYWHERE),
+    ("get", "pods", EVERYWHERE),
     ("create", "pods", SYSTEM),
+    ("update", "deployments.apps", SCALE),
     ("patch", "services", EVERYWHERE),
     ("patch", "deployments.apps", EVERYWHERE),
     ("delete", TRIGGERS, EVERYWHERE),
@@ -110,7 +124,12 @@ fn may(cluster: &Cluster, account: &str, (verb, resource, more): Action) -> bool
 #[tokio::test(flavor = "multi_thread")]
 async fn each_account_may_do_what_it_must_and_no_more() {
     let Some(cluster) = installed().await else { return };
-    let rows = [(&BOTH[..], true, true), (&CONTROLLER[..], false, true), (&NEITHER[..], false, false)];
+    let rows = [
+        (&BOTH[..], true, true),
+        (&BROKER[..], true, false),
+        (&CONTROLLER[..], false, true),
+        (&NEITHER[..], false, false),
+    ];
     for (actions, broker, controller) in rows {
         for action in actions {
             assert_eq!(may(cluster, "reveille-broker", *action), broker, "the broker, {action:?}");

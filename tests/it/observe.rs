@@ -122,18 +122,29 @@ async fn health_answers_and_logs_hold_no_payload() {
 }
 
 #[tokio::test]
-async fn trace_context_is_carried_on() {
+async fn o2_trace_context_is_carried_on_to_deliveries_and_replies() {
     let home = Home::new();
-    let subscriber = Subscriber::start().await;
-    home.trigger(&TriggerManifest::new("orders", &subscriber.url()));
+    let subscriber = Subscriber::scripted(|received| {
+        let reply = Answer::code(200).header("ce-specversion", "1.0").header("ce-id", "reply");
+        let reply = reply.header("ce-source", "/r").header("ce-type", "reply");
+        // As a subscriber does that takes part in the trace.
+        reply.header("ce-traceparent", received.header("traceparent"))
+    })
+    .await;
+    let replied = Subscriber::start().await;
+    home.trigger(&TriggerManifest::new("orders", &subscriber.url()).attributes("type: t"));
+    home.trigger(&TriggerManifest::new("replied", &replied.url()).attributes("type: reply"));
     let broker = start(&home).await;
     let publisher = broker.publisher("default");
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let request = publisher.request().header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let request = publisher.request().header("traceparent", format!("00-{trace}-{span}-01"));
     let request =
         request.header("ce-specversion", "1.0").header("ce-id", "1").header("ce-source", "/s").header("ce-type", "t");
     accepted(publisher.send(request).await);
-    let received = subscriber.wait_for(1).await;
-    let parent = received[0].header("traceparent");
-    assert!(parent.contains(trace), "the trace is lost: {parent:?}");
+    let parents =
+        [&subscriber.wait_for(1).await[0], &replied.wait_for(1).await[0]].map(|r| r.header("traceparent").to_owned());
+    for parent in &parents {
+        assert!(parent.contains(trace) && !parent.contains(span), "another trace, or the publisher's span: {parent:?}");
+    }
+    assert_ne!(parents[0], parents[1], "each attempt is a span of its own");
 }

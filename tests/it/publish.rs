@@ -172,7 +172,7 @@ async fn other_methods_are_answered_as_the_web_hook_specification_says() {
     let broker = start(&home).await;
     let publisher = broker.publisher("default");
     let client = tests::harness::http_client();
-    for (method, code) in [("GET", 405), ("PUT", 405), ("DELETE", 405)] {
+    for (method, code) in [("GET", 405), ("PUT", 405), ("PATCH", 405), ("DELETE", 405)] {
         let request = client.request(method.parse().unwrap(), publisher.url());
         let ack = publisher.send(request).await.unwrap();
         assert_eq!(ack.code, code, "{method}");

@@ -1,4 +1,4 @@
-//! `reveille-controller` on a real Kubernetes, with the rights that `deploy/base` gives it.
+//! `reveille-controller` on a real Kubernetes, alone and with the broker, with the rights that `deploy/base` gives them.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,3 +16,9 @@ mod controller_setup;
 mod controller_trigger;
 #[path = "../cluster/controller_writes.rs"]
 mod controller_writes;
+#[path = "../cluster/outage.rs"]
+mod outage;
+#[path = "../cluster/outage_faults.rs"]
+mod outage_faults;
+#[path = "../cluster/outage_setup.rs"]
+mod outage_setup;

@@ -3,6 +3,14 @@
 
 #[path = "../it/cli.rs"]
 mod cli;
+#[path = "../it/conformance_delivery.rs"]
+mod conformance_delivery;
+#[path = "../it/conformance_ingress.rs"]
+mod conformance_ingress;
+#[path = "../it/conformance_replies.rs"]
+mod conformance_replies;
+#[path = "../it/conformance_routing.rs"]
+mod conformance_routing;
 #[path = "../it/dead_letter.rs"]
 mod dead_letter;
 #[path = "../it/deliver.rs"]

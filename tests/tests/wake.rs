@@ -14,6 +14,8 @@ mod controller_setup;
 mod endpoints;
 #[path = "../wake/failures.rs"]
 mod failures;
+#[path = "../wake/idle.rs"]
+mod idle;
 #[path = "../wake/raise.rs"]
 mod raise;
 #[path = "../wake/stage.rs"]

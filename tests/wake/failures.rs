@@ -5,14 +5,6 @@ use tests::harness::{Answer, BrokerProcess, eventually};
 
 use super::stage::{Night, publish, workload};
 
-async fn told(night: &Night<'_>, broker: &BrokerProcess, reason: &str) -> String {
-    eventually(&format!("the Trigger to say {reason}"), || async {
-        let item = broker.trigger_in(night.stage.namespace.name(), "orders").await?;
-        item.last_error.filter(|error| error.starts_with(reason))
-    })
-    .await
-}
-
 async fn nothing_was_used_up(night: &Night<'_>, broker: &BrokerProcess) {
     let item = broker.trigger_in(night.stage.namespace.name(), "orders").await.unwrap();
     assert_eq!((item.lag.events, item.dead_letters), (1, 0));
@@ -29,7 +21,7 @@ async fn two_workloads_behind_one_service_are_not_guessed_at() {
     let broker = night.start().await;
     night.served(&broker, "orders").await;
     publish(&night.publisher(&broker), "e", 1).await;
-    let words = told(&night, &broker, "AmbiguousWakeTarget").await;
+    let words = night.told("orders", "False", "AmbiguousWakeTarget").await;
     assert!(words.contains("reveille.dev/wake-target") && words.contains("green"), "{words}");
     nothing_was_used_up(&night, &broker).await;
     assert!(night.writes().await.is_empty());
@@ -51,7 +43,7 @@ async fn what_cannot_be_scaled_is_delivered_to_when_it_is_up_by_itself() {
     let broker = night.start().await;
     night.served(&broker, "orders").await;
     publish(&night.publisher(&broker), "e", 1).await;
-    told(&night, &broker, "NotWakeable").await;
+    night.told("orders", "False", "NotWakeable").await;
     nothing_was_used_up(&night, &broker).await;
     let pod = night.pod(|_| Answer::code(200));
     night.ready("orders", &[&pod]);
@@ -76,7 +68,7 @@ async fn a_wake_that_is_forbidden_says_so_and_works_once_it_is_allowed() {
     let broker = night.start().await;
     night.served(&broker, "orders").await;
     publish(&night.publisher(&broker), "e", 1).await;
-    let words = told(&night, &broker, "WakeForbidden").await;
+    let words = night.told("orders", "False", "WakeForbidden").await;
     assert!(words.contains("ServiceAccount"), "{words}");
     nothing_was_used_up(&night, &broker).await;
     cluster.apply(include_str!("../../deploy/base/roles.yaml")).unwrap();
@@ -84,4 +76,78 @@ async fn a_wake_that_is_forbidden_says_so_and_works_once_it_is_allowed() {
     let pod = night.pod(|_| Answer::code(200));
     night.ready("orders", &[&pod]);
     pod.wait_for(1).await;
+}
+
+/// Every reason for which pods do not start, as the control plane would write it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_do_not_start_are_explained_and_the_event_waits() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let night = Night::begin(cluster, "pods").await;
+    night.sleeper("orders").await;
+    let broker = night.start().await;
+    night.served(&broker, "orders").await;
+    publish(&night.publisher(&broker), "e", 1).await;
+    night.awake("orders").await;
+    let find = |kind: &'static str| {
+        let night = &night;
+        async move {
+            eventually(&format!("a {kind} of the Deployment"), || async {
+                let found = night.stage.namespace.kubectl(&["get", kind, "-l", "app=orders", "-o", "name"]).ok()?;
+                String::from_utf8(found.stdout).ok()?.lines().next().map(str::to_owned)
+            })
+            .await
+        }
+    };
+    let status = |object: &str, status: &str| {
+        let patch = format!("{{\"status\":{status}}}");
+        let args = ["patch", object, "--subresource=status", "--type=merge", "-p", &patch];
+        let patched = night.stage.namespace.kubectl(&args).unwrap();
+        assert!(patched.status.success(), "{patched:?}");
+    };
+    let pod = find("pods").await;
+    let container = |state: &str, restarts: u32| {
+        format!(
+            "{{\"conditions\":[],\"containerStatuses\":[{{\"name\":\"a\",\"image\":\"none\",\"imageID\":\"\",\
+             \"ready\":false,\"restartCount\":{restarts},\"state\":{state}}}]}}"
+        )
+    };
+    let waiting = |reason: &str| {
+        container(&format!("{{\"waiting\":{{\"reason\":\"{reason}\",\"message\":\"words of {reason}\"}}}}"), 0)
+    };
+    let unschedulable = "{\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\
+                         \"reason\":\"Unschedulable\",\"message\":\"0/1 nodes are available\"}]}";
+    for (written, reason, words) in [
+        (unschedulable.to_owned(), "Unschedulable", "0/1 nodes"),
+        (waiting("ImagePullBackOff"), "ImagePullFailed", "words of ImagePullBackOff"),
+        (waiting("CreateContainerConfigError"), "ContainerConfigError", "words of"),
+        (waiting("CrashLoopBackOff"), "CrashLoop", "kubectl logs"),
+    ] {
+        status(&pod, &written);
+        let said = night.told("orders", "False", reason).await;
+        assert!(said.contains(words), "{said}");
+        nothing_was_used_up(&night, &broker).await;
+    }
+    let pod_ip = night.pod(|_| Answer::code(200));
+    night.ready("orders", &[&pod_ip]);
+    pod_ip.wait_for(1).await;
+    night.told("orders", "True", "Awake").await;
+}
+
+/// Quota and admission refuse the pods, not the scaling.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_are_refused_are_explained() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let night = Night::begin(cluster, "quota").await;
+    night.sleeper("orders").await;
+    // Nobody counts what is used here, so its status is written by hand; the admission of pods is the real one.
+    night.stage.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {pods: 0}}\n");
+    let patch = "{\"status\":{\"hard\":{\"pods\":\"0\"},\"used\":{\"pods\":\"0\"}}}";
+    let args = ["patch", "resourcequota", "none", "--subresource=status", "--type=merge", "-p", patch];
+    assert!(night.stage.namespace.kubectl(&args).unwrap().status.success());
+    let broker = night.start().await;
+    night.served(&broker, "orders").await;
+    publish(&night.publisher(&broker), "e", 1).await;
+    let said = night.told("orders", "False", "PodCreateFailed").await;
+    assert!(said.contains("exceeded quota"), "{said}");
+    nothing_was_used_up(&night, &broker).await;
 }

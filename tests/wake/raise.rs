@@ -12,9 +12,11 @@ async fn the_first_event_wakes_and_is_delivered_once_an_endpoint_is_ready() {
     night.sleeper("orders").await;
     let broker = night.start().await;
     night.served(&broker, "orders").await;
+    night.told("orders", "Unknown", "ScaledToZero").await;
     let (_, generation) = night.replicas("deployments", "orders").await;
     let ids = publish(&night.publisher(&broker), "e", 1).await;
     night.awake("orders").await;
+    night.told("orders", "Unknown", "Waking").await;
     assert_eq!(night.replicas("deployments", "orders").await, (1, generation + 1));
     let item = || broker.trigger_in(night.stage.namespace.name(), "orders");
     eventually("the Trigger to be shown as waking", || async {
@@ -31,6 +33,7 @@ async fn the_first_event_wakes_and_is_delivered_once_an_endpoint_is_ready() {
     assert_eq!(got[0].id(), ids[0]);
     let host = format!("orders.{}.svc.cluster.local", night.stage.namespace.name());
     assert_eq!(got[0].header("host"), host);
+    night.told("orders", "True", "Awake").await;
     eventually("it to be settled", || async { (item().await?.lag.events == 0).then_some(()) }).await;
     assert_eq!(night.replicas("deployments", "orders").await, (1, generation + 1));
     assert_eq!(night.writes().await.len(), 1, "{:?}", night.writes().await);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tests::cluster::{Cluster, Write};
 use tests::harness::{Answer, BrokerProcess, Home, Launch, Publisher, Received, Subscriber, eventually};
 
-use super::controller_setup::{ControllerProcess, Stage, service, trigger};
+use super::controller_setup::{ControllerProcess, Stage, condition, service, trigger};
 
 const SYSTEM: &str = "reveille-system";
 const ACCOUNT: &str = "reveille-broker";
@@ -72,6 +72,18 @@ impl<'a> Night<'a> {
         (object["spec"]["replicas"].as_i64().unwrap(), object["metadata"]["generation"].as_i64().unwrap())
     }
 
+    /// Waits until the condition `SubscriberAwake` of a Trigger has that status and reason; gives its message.
+    pub(crate) async fn told(&self, name: &str, status: &str, reason: &str) -> String {
+        eventually(&format!("{name} to be SubscriberAwake={status} {reason}"), || async {
+            let object = self.stage.get("triggers", name).await?;
+            let found = condition(&object, "SubscriberAwake")?;
+            assert_eq!(condition(&object, "Ready")?["status"], "True", "sleep is no error");
+            (found["status"] == status && found["reason"] == reason)
+                .then(|| found["message"].as_str().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+
     pub(crate) async fn awake(&self, name: &str) {
         eventually(&format!("{name} to be scaled up"), || async {
             (self.replicas("deployments", name).await.0 > 0).then_some(())
@@ -79,10 +91,11 @@ impl<'a> Night<'a> {
         .await;
     }
 
-    /// What the broker wrote here.
+    /// What the broker wrote here, besides the status of Triggers.
     pub(crate) async fn writes(&self) -> Vec<Write> {
         let user = format!("system:serviceaccount:{SYSTEM}:{ACCOUNT}");
-        let picked = |write: &Write| write.user == user && write.namespace == self.stage.namespace.name();
+        let here = |write: &Write| write.user == user && write.namespace == self.stage.namespace.name();
+        let picked = |write: &Write| here(write) && write.resource != "triggers";
         self.cluster.audit_writes(picked).await.unwrap()
     }
 

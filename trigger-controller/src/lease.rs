@@ -26,12 +26,16 @@ pub(crate) struct Timing {
     pub(crate) renew: Duration,
     /// How often others look, and how soon a failed renewal is tried again.
     pub(crate) retry: Duration,
+    /// Longest that a look and the write after it may take together: as slow as it may be, a renewal that began on
+    /// time ends before the deadline.
+    pub(crate) round: Duration,
 }
 
 impl Timing {
     /// Times in the usual proportion: two thirds, a third and an eighth of the duration.
     pub(crate) fn of(duration: Duration) -> Self {
-        Self { duration, deadline: duration * 2 / 3, renew: duration / 3, retry: duration / 8 }
+        let (deadline, renew) = (duration * 2 / 3, duration / 3);
+        Self { duration, deadline, renew, retry: duration / 8, round: deadline - renew }
     }
 
     /// Longest that a write may take: what lies between a leader's last write and the next leader's first.

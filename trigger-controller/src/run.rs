@@ -1,6 +1,7 @@
 //! The composition root: puts the parts together, runs them until told to stop.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use http::header::{HeaderValue, USER_AGENT};
@@ -16,6 +17,9 @@ use crate::health::{self, Readiness};
 use crate::lease::{self, Timing};
 use crate::metrics::Metrics;
 use crate::reconcile::Writer;
+
+/// How much longer than `--api-timeout` an answer may be silent: a watch that is silent ends itself before that.
+const READ_MARGIN: Duration = Duration::from_secs(10);
 
 /// Runs the controller until SIGTERM or SIGINT.
 ///
@@ -63,6 +67,8 @@ async fn client(times: Times) -> anyhow::Result<Client> {
         .await
         .context("no Kubernetes API server is configured; set KUBECONFIG, or run as a pod of the cluster")?;
     config.connect_timeout = Some(times.api_timeout);
+    // Without it a list that is never answered would be waited for for ever.
+    config.read_timeout = Some(times.api_timeout + READ_MARGIN);
     config
         .headers
         .push((USER_AGENT, HeaderValue::from_static(concat!("reveille-controller/", env!("CARGO_PKG_VERSION")))));

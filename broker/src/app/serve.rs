@@ -19,6 +19,7 @@ use super::keeper::LogKeeper;
 use super::listen::{Addrs, bind};
 use crate::admin::{self, AdminParts, Token};
 use crate::clock::Clock;
+use crate::conditions::ConditionWriter;
 use crate::config::{ServeConfig, Size};
 use crate::deliver::Transport;
 use crate::deliver::http::{HttpOptions, HttpTransport};
@@ -45,6 +46,9 @@ use crate::wake::scale::ScaleWaker;
 
 /// Connections of the CLI and of probes open at once: a few operators, a kubelet, a Prometheus.
 const SIDE_CONNECTIONS: usize = 64;
+
+/// How long a publisher waits for a Broker that is not known: about what news from the API server may take.
+const UNKNOWN_BROKER_WAIT: Duration = Duration::from_secs(2);
 
 /// How long the side doors wait for their last requests.
 const SIDE_DRAIN: Duration = Duration::from_secs(1);
@@ -104,7 +108,7 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     };
     let mut triggers = base.triggers(&config, data.clone()).await?;
     let directory = Directory::default();
-    let waker = base.waker(&config, &directory, &mut triggers.tasks).await?;
+    let waker = base.waker(&config, &directory, &mut triggers).await?;
     let dispatcher = base.dispatcher(&config, triggers.table.clone(), waker.clone(), directory)?;
     let addrs = listeners.addrs()?;
     let stop_sides = CancellationToken::new();
@@ -181,6 +185,7 @@ impl Base {
         let readiness = self.readiness.clone();
         let (kube, source, service) = KubeService::start(KubeConfig {
             default_class: config.default_class,
+            api_timeout: config.api_timeout.0,
             defaults: defaults(config),
             clock: self.clock.clone(),
             store: self.state.clone(),
@@ -192,19 +197,24 @@ impl Base {
         Ok((faults, source, service.run(self.stop_table.clone()).boxed()))
     }
 
-    /// What wakes subscribers; in a cluster, also what follows their endpoints.
+    /// What wakes subscribers; in a cluster, also what follows their endpoints and tells of them.
     async fn waker(
         &self,
         config: &ServeConfig,
         directory: &Directory,
-        tasks: &mut Vec<JoinHandle<()>>,
+        Triggers { table, tasks, .. }: &mut Triggers,
     ) -> anyhow::Result<Arc<dyn Waker>> {
         let exec = Arc::new(ExecWaker::new(config.allow_exec, STOP_GRACE, self.metrics.clone()));
         let mut each = EachWaker { exec, scale: None };
         if config.kube {
             let cluster = kube::Config::infer().await.context("--kube finds no cluster")?;
-            let client = feed::client(cluster, directory).context("--kube cannot set up its client")?;
-            tasks.push(tokio::spawn(feed::run(client.clone(), directory.clone(), self.stop_table.clone())));
+            let silence = config.api_timeout.0;
+            let client =
+                feed::client(cluster.clone(), directory, silence).context("--kube cannot set up its client")?;
+            tasks.push(tokio::spawn(feed::run(client.clone(), directory.clone(), silence, self.stop_table.clone())));
+            let writer = ConditionWriter::new(cluster, silence, self.board.clone(), table.clone(), self.clock.clone());
+            let writer = writer.context("--kube cannot set up its client")?;
+            tasks.push(tokio::spawn(writer.run(self.stop_table.clone())));
             each.scale = Some(Arc::new(ScaleWaker::new(client, directory.clone(), self.metrics.clone())));
         }
         Ok(Arc::new(each))
@@ -265,6 +275,7 @@ fn ingress_limits(config: &ServeConfig) -> IngressLimits {
         event_bytes: bytes(config.max_event_bytes),
         request_bytes: bytes(config.max_request_bytes),
         in_flight_bytes: bytes(config.max_in_flight_bytes),
+        unknown_wait: if config.kube { UNKNOWN_BROKER_WAIT } else { Duration::ZERO },
         ..IngressLimits::default()
     }
 }

@@ -170,6 +170,17 @@ impl Awake {
         }
     }
 
+    /// Resolves once what is shown is not so any more, for a reason that is not this worker's doing.
+    pub(super) fn turned(&self) -> Option<BoxFuture<'static, ()>> {
+        let target = self.target.as_ref().filter(|target| matches!(target, WakeTarget::Scale(_)))?;
+        matches!(self.state, State::Asleep).then(|| self.waker.turned(target, self.waker.state(target)))
+    }
+
+    /// Whether it may go to sleep without anybody noticing but by looking.
+    pub(super) fn has_to_be_looked_at(&self) -> bool {
+        matches!(self.target, Some(WakeTarget::Exec(_)))
+    }
+
     /// What the status board shows; `None` where the broker does not wake the subscriber.
     pub(super) fn shown(&self) -> Option<WakeState> {
         let target = self.target.as_ref()?;

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::clock::UnixMicros;
 use crate::log::{Bounds, Offset};
 use crate::names::{BrokerKey, TriggerKey};
@@ -85,7 +87,14 @@ impl TriggerStatus {
 
 /// Shared by the workers (which write their own entry) and readers (which copy).
 #[derive(Debug, Clone, Default)]
-pub struct StatusBoard(Arc<Mutex<Board>>);
+pub struct StatusBoard(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    board: Mutex<Board>,
+    /// Told when a subscriber wakes, goes to sleep, or cannot be woken.
+    turned: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Board {
@@ -101,12 +110,25 @@ impl StatusBoard {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Board) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.0.board.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Writes a Trigger's entry.
     pub fn set(&self, key: &TriggerKey, status: TriggerStatus) {
-        self.with(|board| board.status.insert(key.clone(), status));
+        let shown = |status: &TriggerStatus| (status.wake, status.last_error.clone());
+        let now = status.wake.map(|_| shown(&status));
+        let before = self.with(|board| board.status.insert(key.clone(), status));
+        if now.is_some_and(|now| before.is_none_or(|before| shown(&before) != now)) {
+            self.0.turned.notify_one();
+        }
+    }
+
+    /// Waits until a subscriber that the broker wakes wakes, goes to sleep or cannot be woken; for one who waits.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again; nothing is missed.
+    pub async fn turned(&self) {
+        self.0.turned.notified().await;
     }
 
     /// Removes a Trigger.

@@ -24,6 +24,8 @@ use std::time::Duration;
 pub use error::PublishError;
 pub use publish::router;
 
+use tokio::sync::Semaphore;
+
 use crate::log::LogSet;
 use crate::metrics::Metrics;
 
@@ -38,6 +40,9 @@ pub struct IngressLimits {
     pub in_flight_bytes: usize,
     /// Longest time that a request's body may take to arrive.
     pub body_timeout: Duration,
+    /// How long a publisher to a Broker that is not known waits for it to become so, before it gets a 404. With
+    /// Kubernetes a Broker may be ready a moment before this broker has heard of it; with manifests there is no need.
+    pub unknown_wait: Duration,
 }
 
 impl Default for IngressLimits {
@@ -49,6 +54,7 @@ impl Default for IngressLimits {
             request_bytes: 16 << 20,
             in_flight_bytes: 64 << 20,
             body_timeout: Duration::from_secs(30),
+            unknown_wait: Duration::ZERO,
         }
     }
 }
@@ -63,14 +69,25 @@ struct Parts {
     limits: IngressLimits,
     budget: admit::Budget,
     meters: meters::Meters,
+    waiting: Semaphore,
 }
+
+/// Publishers that may wait at once for a Broker that is not known; more get their 404 at once. They hold a connection
+/// and nothing else.
+const WAITING_MAX: usize = 256;
 
 impl IngressState {
     /// Publishers' requests go into `logs`, within `limits`, counted in `metrics`.
     #[must_use]
     pub fn new(logs: LogSet, metrics: Metrics, limits: IngressLimits) -> Self {
         let budget = admit::Budget::new(limits.in_flight_bytes, metrics.ingest_in_flight_bytes.clone());
-        Self(Arc::new(Parts { logs, limits, budget, meters: meters::Meters::new(metrics) }))
+        Self(Arc::new(Parts {
+            logs,
+            limits,
+            budget,
+            meters: meters::Meters::new(metrics),
+            waiting: Semaphore::new(WAITING_MAX),
+        }))
     }
 }
 

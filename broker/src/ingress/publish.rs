@@ -55,7 +55,10 @@ async fn answer(
 ) -> Result<Response, PublishError> {
     match parts.method {
         Method::POST => {
-            let logs = find(state, parts.uri.path())?;
+            let logs = match find(state, parts.uri.path()) {
+                Err(PublishError::UnknownBroker(path)) => appears(state, path).await?,
+                found => found?,
+            };
             let span = tracing::debug_span!(
                 "publish",
                 broker = %logs.key,
@@ -87,6 +90,16 @@ fn find(state: &IngressState, path: &str) -> Result<std::sync::Arc<BrokerLogs>, 
         false => PublishError::UnknownBroker(path.chars().take(160).collect()),
     };
     state.0.logs.get(namespace, name).ok_or_else(unknown)
+}
+
+/// A Broker that is not known yet, if it becomes so in time.
+async fn appears(state: &IngressState, path: String) -> Result<std::sync::Arc<BrokerLogs>, PublishError> {
+    let wait = state.0.limits.unknown_wait;
+    let (Ok(_waiting), Some((namespace, name))) = (state.0.waiting.try_acquire(), path.split_once('/')) else {
+        return Err(PublishError::UnknownBroker(path));
+    };
+    let found = tokio::time::timeout(wait, state.0.logs.appears(namespace, name)).await;
+    found.map_err(|_| PublishError::UnknownBroker(path))
 }
 
 /// Answers the handshake of CloudEvents web hooks: whoever asks may send, at any rate.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::EventLog;
 use crate::names::BrokerKey;
@@ -28,6 +29,7 @@ type ByNamespace = HashMap<Box<str>, ByName>;
 pub struct LogSet {
     logs: Arc<ArcSwap<ByNamespace>>,
     incomplete: Arc<AtomicBool>,
+    added: Arc<watch::Sender<()>>,
 }
 
 impl LogSet {
@@ -54,6 +56,21 @@ impl LogSet {
         self.logs.load().get(namespace)?.get(name).cloned()
     }
 
+    /// The same, once it has logs; the caller says for how long it waits.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn appears(&self, namespace: &str, name: &str) -> Arc<BrokerLogs> {
+        let mut added = self.added.subscribe();
+        loop {
+            if let Some(logs) = self.get(namespace, name) {
+                return logs;
+            }
+            // The sender lives in this very object.
+            let _ = added.changed().await;
+        }
+    }
+
     /// All of them, in order of key.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<BrokerLogs>> {
@@ -71,6 +88,7 @@ impl LogSet {
             names.insert(logs.key.name.as_str().into(), logs.clone());
             set
         });
+        self.added.send_replace(());
     }
 
     /// Takes a Broker's logs out, so that publishers get a 404; the caller closes them.

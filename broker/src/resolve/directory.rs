@@ -135,8 +135,14 @@ impl Directory {
         for names in gone {
             self.set(names, None);
         }
-        self.0.read.store(true, Ordering::Release);
+        let first = !self.0.read.swap(true, Ordering::AcqRel);
         self.follows(Ok(()));
+        if first {
+            // That there is no endpoint is news now.
+            for port in locked(&self.0.state).ports.values() {
+                port.changed.send_replace(());
+            }
+        }
     }
 
     /// The API server answers: after a whole list, what is known is current again.
@@ -186,6 +192,18 @@ impl Port {
     #[must_use]
     pub fn is_starting(&self) -> bool {
         locked(&self.inner).0.is_starting(Instant::now())
+    }
+
+    /// Waits until `there` says so; it is asked at each change of the endpoints.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn until(&self, there: impl Fn() -> bool) {
+        let mut changed = self.changed.subscribe();
+        while !there() {
+            // The sender lives in this very object.
+            let _ = changed.changed().await;
+        }
     }
 
     /// Waits until a request may be sent.

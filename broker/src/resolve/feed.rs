@@ -1,23 +1,24 @@
 //! Follows the EndpointSlices of the cluster.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
-use kube::runtime::watcher::{self, Config as WatchConfig, Event};
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watched};
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
 use super::directory::{Directory, Names};
 use super::slices::{SERVICE_LABEL, Slice};
-use crate::apiserver::{self, Pause, WATCH_SECONDS};
+use crate::apiserver::{self, Pause, watching};
 
-/// Keeps `directory` current until it is stopped.
-pub async fn run(client: Client, directory: Directory, stop: CancellationToken) {
+/// Keeps `directory` current until it is stopped. `silence` is how long the watch may say nothing.
+pub async fn run(client: Client, directory: Directory, silence: Duration, stop: CancellationToken) {
     let api: Api<EndpointSlice> = Api::all(client);
-    let wanted = WatchConfig::default().labels(SERVICE_LABEL).timeout(WATCH_SECONDS);
+    let wanted = watching(silence).labels(SERVICE_LABEL);
     let stream = watched(api, wanted).backoff(Pause::default());
     futures_util::pin_mut!(stream);
     let mut listed = BTreeSet::new();
@@ -48,9 +49,9 @@ pub async fn run(client: Client, directory: Directory, stop: CancellationToken) 
 ///
 /// # Errors
 /// When the configuration makes no client.
-pub fn client(config: Config, directory: &Directory) -> Result<Client, kube::Error> {
+pub fn client(config: Config, directory: &Directory, silence: Duration) -> Result<Client, kube::Error> {
     let told = directory.clone();
-    apiserver::client(config, move || told.answers())
+    apiserver::client(config, silence, move || told.answers())
 }
 
 fn names(slice: &EndpointSlice) -> Names {

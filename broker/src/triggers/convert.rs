@@ -120,7 +120,7 @@ pub fn trigger_part(trigger: &Trigger, lookup: Lookup<'_>) -> Result<TriggerPart
     let wake_timeout = annotation(&annotations, notes::WAKE_TIMEOUT, notes::period, &mut faults);
     let wake = match annotations.get(notes::EXEC) {
         Some(command) => exec(command, &subscriber, idle_period, wake_timeout, &mut faults).map(WakeTarget::Exec),
-        None => scale(lookup, namespace, wake_timeout).map(WakeTarget::Scale),
+        None => scale(lookup, namespace, idle_period, wake_timeout).map(WakeTarget::Scale),
     };
     if let (Some(WakeTarget::Scale(scale)), Recipient::At(target)) = (&wake, &mut subscriber) {
         let path =
@@ -255,16 +255,22 @@ fn exec(
 }
 
 /// What is scaled to wake the Service that the subscriber is, if it is one.
-fn scale(lookup: Lookup<'_>, namespace: &str, wake_timeout: Option<Duration>) -> Option<ScaleSpec> {
+fn scale(
+    lookup: Lookup<'_>,
+    namespace: &str,
+    idle_period: Option<Duration>,
+    wake_timeout: Option<Duration>,
+) -> Option<ScaleSpec> {
     let port = lookup.service(namespace)?;
     let why = || {
         let words = "NotWakeable: reveille-controller has not said yet what would have to be scaled";
         lookup.note(notes::WAKE_TARGET_REASON).unwrap_or(words).to_owned()
     };
     let found = lookup.note(notes::WAKE_TARGET).and_then(|found| notes::wake_target(found).ok().flatten());
-    let on_service = lookup.note(notes::WAKE_TIMEOUT).and_then(|period| notes::period(period).ok());
-    let wake_timeout = wake_timeout.or(on_service).unwrap_or(WAKE_TIMEOUT_DEFAULT);
-    Some(ScaleSpec { port, workload: found.ok_or_else(why), wake_timeout })
+    let on_service = |name: &str| lookup.note(name).and_then(|period| notes::period(period).ok());
+    let wake_timeout = wake_timeout.or_else(|| on_service(notes::WAKE_TIMEOUT)).unwrap_or(WAKE_TIMEOUT_DEFAULT);
+    let idle_period = idle_period.or_else(|| on_service(notes::IDLE_PERIOD));
+    Some(ScaleSpec { port, workload: found.ok_or_else(why), wake_timeout, idle_period })
 }
 
 /// `host:port` of an HTTP address on this machine.

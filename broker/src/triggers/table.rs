@@ -184,6 +184,8 @@ pub struct ScaleSpec {
     pub workload: Result<Workload, String>,
     /// How long it may take to become ready before that counts as failed (`reveille.dev/wake-timeout`).
     pub wake_timeout: Duration,
+    /// Put it to sleep after this long without a delivery (`reveille.dev/idle-period`); `None` keeps it running.
+    pub idle_period: Option<Duration>,
 }
 
 /// What to wake before events are delivered.

@@ -42,6 +42,10 @@ impl Waker for EachWaker {
         self.of(target).map_or_else(|| std::future::pending().boxed(), |waker| waker.roused(target))
     }
 
+    fn turned(&self, target: &WakeTarget, from: WakeState) -> BoxFuture<'static, ()> {
+        self.of(target).map_or_else(|| std::future::pending().boxed(), |waker| waker.turned(target, from))
+    }
+
     fn state(&self, target: &WakeTarget) -> WakeState {
         self.of(target).map_or(WakeState::Failed, |waker| waker.state(target))
     }

@@ -89,6 +89,15 @@ pub trait Waker: Send + Sync + std::fmt::Debug + 'static {
         Box::pin(std::future::pending())
     }
 
+    /// Resolves once [`Waker::state`] is not `from` any more; for ever pending where that cannot be noticed.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    fn turned(&self, target: &WakeTarget, from: WakeState) -> BoxFuture<'static, ()> {
+        let _ = (target, from);
+        Box::pin(std::future::pending())
+    }
+
     /// Whether the target is up now.
     fn state(&self, target: &WakeTarget) -> WakeState;
 

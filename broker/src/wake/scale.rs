@@ -4,15 +4,18 @@
 //! *Inputs*: a [`ScaleSpec`], as the controller found it; the [`Directory`] of endpoints. *Outputs*: guards of a
 //! Service that has an endpoint which takes requests. *Invariants*: replicas are only ever raised, only from zero, and
 //! only by compare-and-set on the version that was read, so that of several brokers one writes and nobody's own
-//! scaling is undone; one request per workload is under way at a time, however many events and Triggers ask; a
+//! scaling is undone (putting to sleep is asked for, and in [`ScaleSpec::idle_period`]); one request per workload is under way at a time, however many events and Triggers ask; a
 //! workload that somebody scales back to zero is raised [`REVERTS_MAX`] times, then left alone for
-//! [`REVERT_PAUSE`]. *Not here*: which workload, why pods do not start ([`ScaleSpec::workload`] comes from the
-//! controller), scaling down.
+//! [`REVERT_PAUSE`]. *Not here*: which workload ([`ScaleSpec::workload`] comes from the
+//! controller). While a wake waits, pods and ReplicaSets are watched for what keeps them
+//! from starting.
 //!
 //! Level-triggered: whoever has events for a Service without endpoints asks, at the start as later, and asks again
 //! every [`LOOK_AGAIN`], so that no notice that went missing leaves a workload asleep.
 
 mod ask;
+mod diagnose;
+mod idle;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +24,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use kube::Client;
 use schemas::annotations::Workload;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -64,8 +67,10 @@ struct Shared {
     api: Api,
     directory: Directory,
     metrics: Metrics,
-    flights: SingleFlight<Key, Result<(), WakeError>>,
+    /// What each gives is the selector of the workload's pods.
+    flights: SingleFlight<Key, Result<String, WakeError>>,
     raised: Mutex<HashMap<Key, Raised>>,
+    uses: idle::Uses,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -86,6 +91,7 @@ impl ScaleWaker {
             metrics,
             flights: SingleFlight::default(),
             raised: Mutex::default(),
+            uses: idle::Uses::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -101,7 +107,7 @@ impl Waker for ScaleWaker {
         let WakeTarget::Scale(spec) = target else { return Box::pin(async { Err(misdirected()) }) };
         let port = self.0.directory.port(&spec.port);
         if port.is_up() {
-            return Box::pin(std::future::ready(Ok(AwakeGuard::new(|| ()))));
+            return Box::pin(std::future::ready(Ok(self.0.guard(spec))));
         }
         let wake = Wake { shared: self.0.clone(), port, spec: spec.clone(), trigger: trigger.clone() };
         Box::pin(wake.run())
@@ -115,9 +121,13 @@ impl Waker for ScaleWaker {
 
     fn state(&self, target: &WakeTarget) -> WakeState {
         let WakeTarget::Scale(spec) = target else { return WakeState::Failed };
-        let directory = &self.0.directory;
-        let up = !directory.was_read() || directory.port(&spec.port).is_up();
-        if up { WakeState::Awake } else { WakeState::Asleep }
+        self.0.state(&self.0.directory.port(&spec.port))
+    }
+
+    fn turned(&self, target: &WakeTarget, from: WakeState) -> BoxFuture<'static, ()> {
+        let WakeTarget::Scale(spec) = target else { return Box::pin(std::future::pending()) };
+        let (shared, port) = (self.0.clone(), self.0.directory.port(&spec.port));
+        Box::pin(async move { port.until(|| shared.state(&port) != from).await })
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
@@ -147,18 +157,26 @@ impl Wake {
         let deadline = began + self.spec.wake_timeout;
         let mut raised = false;
         while !self.port.is_up() {
+            let mut selector = String::new();
             if !self.port.has_any() {
-                raised |= self.raise().await?;
+                selector = self.raise().await?;
+                raised = true;
             }
             let look = deadline.min(Instant::now() + LOOK_AGAIN);
-            let up = timeout_at(look, self.port.up()).await.is_ok();
-            if !up && Instant::now() >= deadline {
+            tokio::select! {
+                biased;
+                () = self.port.up() => {}
+                error = self.trouble(&selector) => return Err(error),
+                () = tokio::time::sleep_until(look) => {}
+            }
+            if !self.port.is_up() && Instant::now() >= deadline {
                 return Err(self.late());
             }
         }
         if let Ok(workload) = &self.spec.workload {
             self.shared.is_up(&(self.spec.port.namespace.clone(), workload.clone()));
         }
+        let guard = self.shared.guard(&self.spec);
         if raised {
             self.shared.metrics.wake_seconds.observe(began.elapsed().as_secs_f64());
             tracing::info!(
@@ -166,11 +184,20 @@ impl Wake {
                 "subscriber awake"
             );
         }
-        Ok(AwakeGuard::new(|| ()))
+        Ok(guard)
     }
 
-    /// Sees to it that the workload is not at zero. Says whether it was.
-    async fn raise(&self) -> Result<bool, WakeError> {
+    /// What keeps the pods from starting; for ever pending where nothing is known to.
+    async fn trouble(&self, selector: &str) -> WakeError {
+        if selector.is_empty() {
+            return std::future::pending().await;
+        }
+        let client = self.shared.api.client().clone();
+        diagnose::trouble(client, &self.spec.port.namespace, selector).await
+    }
+
+    /// Sees to it that the workload is not at zero. Gives the selector of its pods, where it says so.
+    async fn raise(&self) -> Result<String, WakeError> {
         if let Some(trouble) = self.shared.directory.trouble() {
             let message = format!("it slept when the API server was last heard of, and cannot be woken now: {trouble}");
             return Err(WakeError { reason: "ApiServerUnreachable", message });
@@ -190,8 +217,7 @@ impl Wake {
         });
         let lost =
             |error: super::single_flight::FlightError| WakeError { reason: "WakeLost", message: error.to_string() };
-        flight.result().await.map_err(lost)??;
-        Ok(true)
+        flight.result().await.map_err(lost)?
     }
 
     /// Nothing took requests in time.
@@ -213,19 +239,33 @@ impl Wake {
 }
 
 impl Shared {
-    async fn raise(&self, key: &Key, trigger: &TriggerKey) -> Result<(), WakeError> {
+    /// Keeps the workload from being put to sleep, where it would be.
+    fn guard(self: &Arc<Self>, spec: &ScaleSpec) -> AwakeGuard {
+        match (&spec.workload, spec.idle_period) {
+            (Ok(workload), Some(period)) => idle::hold(self, (spec.port.namespace.clone(), workload.clone()), period),
+            _ => AwakeGuard::new(|| ()),
+        }
+    }
+
+    fn state(&self, port: &Port) -> WakeState {
+        let up = !self.directory.was_read() || port.has_any();
+        if up { WakeState::Awake } else { WakeState::Asleep }
+    }
+
+    async fn raise(&self, key: &Key, trigger: &TriggerKey) -> Result<String, WakeError> {
         let (namespace, workload) = key;
         let before = self.raised.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied();
         for _ in 0..CAS_TRIES {
             let scale = self.api.scale(namespace, workload).await?;
-            let ask::Step::Raise { version } = ask::decide(&scale) else { return Ok(()) };
+            let selector = scale.status.as_ref().and_then(|status| status.selector.clone()).unwrap_or_default();
+            let ask::Step::Raise { version } = ask::decide(&scale) else { return Ok(selector) };
             if let Some(before) = before.filter(|before| is_given_up(*before, Instant::now())) {
                 return Err(reverted(workload, before));
             }
             if self.api.raise(namespace, workload, &version).await? {
                 self.remember(key);
                 tracing::info!(%trigger, kind = workload.kind, name = workload.name, "waking subscriber");
-                return Ok(());
+                return Ok(selector);
             }
         }
         let message = format!("{} {} is written to by somebody else all the time", workload.kind, workload.name);

@@ -7,6 +7,7 @@
 
 mod audit;
 mod availability;
+mod beside;
 mod definition;
 mod image;
 mod inside;

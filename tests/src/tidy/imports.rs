@@ -7,7 +7,7 @@ const GROUND: [&str; 4] = ["names", "clock", "event", "metrics"];
 
 /// For each module of the broker, which modules it may name besides itself and (where it is none of them) [`GROUND`].
 /// An entry with `::` allows only paths that begin with it.
-const ALLOWED: [(&str, &[&str]); 21] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("names", &[]),
     ("clock", &[]),
     ("event", &[]),
@@ -25,7 +25,9 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     // An attempt through an endpoint is an attempt.
     ("resolve", &["triggers", "deliver", "apiserver"]),
     // A subscriber is awake when it has an endpoint.
-    ("wake", &["triggers", "resolve"]),
+    ("wake", &["triggers", "resolve", "apiserver"]),
+    // Tells of wakes what the status board shows.
+    ("conditions", &["triggers", "wake", "dispatch::status", "apiserver"]),
     ("apiserver", &[]),
     ("dead_letter", &["log", "triggers", "deliver", "state"]),
     ("dispatch", &["log", "matching", "state", "triggers", "wake", "deliver", "dead_letter"]),
@@ -45,7 +47,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
 ];
 
 /// Real engines behind a seam; the composition root alone chooses among them.
-const CONCRETE: [&str; 10] = [
+const CONCRETE: [&str; 11] = [
     "log::segment",
     "log::memory",
     "state::sled",
@@ -54,6 +56,7 @@ const CONCRETE: [&str; 10] = [
     "resolve::feed",
     "wake::exec",
     "wake::scale",
+    "conditions::ConditionWriter",
     "triggers::manifests",
     "triggers::kube",
 ];

@@ -52,7 +52,7 @@ impl Campaign {
         let mut complained = false;
         loop {
             let round = tokio::select! {
-                round = tokio::time::timeout(self.timing.retry * 2, self.round(&mut elector)) => round,
+                round = tokio::time::timeout(self.timing.round, self.round(&mut elector)) => round,
                 () = stop.cancelled() => break,
             };
             let trouble = match round {
@@ -136,7 +136,7 @@ impl Campaign {
             }
             Ok::<(), kube::Error>(())
         };
-        match tokio::time::timeout(self.timing.retry * 2, released).await {
+        match tokio::time::timeout(self.timing.round, released).await {
             Ok(Ok(())) => tracing::info!(identity = self.me, "lease given up"),
             Ok(Err(error)) => tracing::warn!(error = words(&error), "lease cannot be given up; it runs out by itself"),
             Err(_) => tracing::warn!("lease cannot be given up in time; it runs out by itself"),

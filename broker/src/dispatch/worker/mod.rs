@@ -108,6 +108,8 @@ pub(super) struct Worker {
     /// Events per request of a batched Trigger: fewer for a while after a batch was too large for the subscriber.
     batching: Congestion,
     awake: Awake,
+    /// Resolves when the subscriber wakes or goes to sleep by itself.
+    turned: Option<BoxFuture<'static, ()>>,
     report: Report,
     /// The order has changed: events have to be put into other lanes.
     rearrange: bool,
@@ -119,6 +121,7 @@ enum Stir {
     Done(Option<Result<Vec<Done>, JoinError>>),
     Woken(Result<AwakeGuard, WakeError>),
     Page(ReadPage),
+    Turned,
     Fed,
     Timer,
 }
@@ -151,6 +154,7 @@ impl Worker {
             attempts: JoinSet::new(),
             to_subscriber: 0,
             to_sink: 0,
+            turned: None,
             rearrange: false,
         };
         let mut cursor = parts.cursor;
@@ -218,12 +222,19 @@ impl Worker {
                 None => std::future::pending().await,
             }
         };
+        let turned = async {
+            match &mut self.turned {
+                Some(turned) => turned.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             told = self.control.changed() => Stir::Control(told.is_ok()),
             done = self.attempts.join_next(), if !self.attempts.is_empty() => Stir::Done(done),
             woken = self.awake.woken() => Stir::Woken(woken),
             page = reading => Stir::Page(page),
+            () = turned => Stir::Turned,
             () = self.feed.changed() => Stir::Fed,
             () = timer, if at.is_some() => Stir::Timer,
         }
@@ -248,6 +259,10 @@ impl Worker {
             Stir::Page((_permit, page)) => {
                 self.reading = None;
                 self.on_page(page);
+            }
+            Stir::Turned => {
+                self.turned = None;
+                self.changed();
             }
             Stir::Fed | Stir::Timer => {}
         }

@@ -196,7 +196,8 @@ impl Worker {
         let age = status.oldest_unsettled.map(|oldest| self.means.clock.now().since(oldest));
         meters.oldest_undelivered_seconds.set(age.unwrap_or_default().as_secs_f64());
         // A subscriber that the broker woke goes to sleep without telling its workers.
-        let up = status.wake.is_some_and(|wake| wake != WakeState::Asleep);
+        let up = self.awake.has_to_be_looked_at() && status.wake.is_some_and(|wake| wake != WakeState::Asleep);
+        self.turned = self.awake.turned();
         self.report.board.set(key, status);
         self.report.asked = false;
         self.report.dirty = false;

@@ -1,5 +1,7 @@
 //! What publishers send, and what they are told: the rows I1 to I16 of the data plane contract, and ours.
 
+use std::time::Duration;
+
 use super::*;
 use crate::event::{BodyKind, SpecVersion};
 
@@ -254,6 +256,21 @@ async fn publishers_wait_while_nobody_knows_which_brokers_there_are() {
         assert_eq!((answer.gist(), answer.header("retry-after")), ((status, code.to_owned(), None), retry_after));
         assert_eq!(rig.post(&GOOD, b"x").await.status, 202, "a Broker that is known takes events");
     }
+}
+
+/// Kubernetes may say that a Broker is ready before the news has come here.
+#[tokio::test]
+async fn a_publisher_waits_a_moment_for_a_broker_that_is_not_known_yet() {
+    let limits = IngressLimits { unknown_wait: Duration::from_millis(300), ..IngressLimits::default() };
+    let rig = Rig::with(limits, ServerLimits::default()).await;
+    let early = async { rig.send("POST", "/ns/early", &GOOD, b"x").await.status };
+    let added = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let key = BrokerKey::parse("ns", "early").unwrap();
+        rig.logs.insert(BrokerLogs { key, events: rig.log.clone(), dead_letters: FakeLog::new() });
+    };
+    assert_eq!(tokio::join!(early, added).0, 202);
+    assert_eq!(rig.send("POST", "/ns/never", &GOOD, b"x").await.status, 404);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::runtime::watcher::{self, Config as WatchConfig, Event};
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watched};
 use kube::{Client, Config};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::inventory::{Doubt, Names};
 use super::record::Kind;
-use crate::apiserver::{Pause, WATCH_SECONDS, client};
+use crate::apiserver::{Pause, client, watching};
 
 /// Longest wait for one object.
 const GET_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,6 +68,7 @@ pub(super) struct Feed {
     client: Client,
     resource: ApiResource,
     link: Arc<Link>,
+    silence: Duration,
 }
 
 impl fmt::Debug for Feed {
@@ -77,20 +78,21 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    pub(super) fn new(kind: Kind, config: Config, link: Arc<Link>) -> Result<Self, kube::Error> {
+    /// `silence`: after how long a watch that says nothing is begun anew.
+    pub(super) fn new(kind: Kind, config: Config, link: Arc<Link>, silence: Duration) -> Result<Self, kube::Error> {
         let told = link.clone();
-        let client = client(config, move || told.set(kind, None))?;
+        let client = client(config, silence, move || told.set(kind, None))?;
         let resource = match kind {
             Kind::Broker => ApiResource::erase::<schemas::Broker>(&()),
             Kind::Trigger => ApiResource::erase::<schemas::Trigger>(&()),
         };
-        Ok(Self { kind, client, resource, link })
+        Ok(Self { kind, client, resource, link, silence })
     }
 
     /// Follows the kind until nobody listens.
     pub(super) async fn run(self, news: mpsc::Sender<News>) {
         let api: Api<DynamicObject> = Api::all_with(self.client, &self.resource);
-        let stream = watched(api, WatchConfig::default().timeout(WATCH_SECONDS)).backoff(Pause::default());
+        let stream = watched(api, watching(self.silence)).backoff(Pause::default());
         futures_util::pin_mut!(stream);
         let kind = self.kind;
         while let Some(event) = stream.next().await {

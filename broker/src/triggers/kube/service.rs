@@ -33,6 +33,8 @@ const DOUBT_RETRY: Duration = Duration::from_secs(5);
 pub struct KubeConfig {
     /// Brokers that name no class are ours too.
     pub default_class: bool,
+    /// After how long a silent connection to the API server counts as dead; whole seconds.
+    pub api_timeout: Duration,
     /// What objects leave unsaid.
     pub defaults: Defaults,
     /// The time.
@@ -100,7 +102,7 @@ impl KubeService {
     pub async fn start(config: KubeConfig) -> Result<(Kube, TableSource, Self), StartError> {
         let cluster = kube::Config::infer().await.map_err(|error| StartError::NoCluster(error.to_string()))?;
         let link = Arc::new(Link::default());
-        let feed = |kind| Feed::new(kind, cluster.clone(), link.clone());
+        let feed = |kind| Feed::new(kind, cluster.clone(), link.clone(), config.api_timeout);
         let feeds = [feed(Kind::Broker), feed(Kind::Trigger)];
         let [brokers, triggers] = feeds;
         let client = |error: kube::Error| StartError::Client(error.to_string());

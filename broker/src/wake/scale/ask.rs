@@ -46,9 +46,19 @@ pub(super) fn decide(scale: &Scale) -> Step {
     Step::Raise { version: scale.metadata.resource_version.clone().unwrap_or_default() }
 }
 
+/// The version of a workload that is as a wake leaves it, and so may be put to sleep.
+pub(super) fn lowerable(scale: &Scale) -> Option<String> {
+    let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+    (replicas == REPLICAS).then(|| scale.metadata.resource_version.clone().unwrap_or_default())
+}
+
 impl Api {
     pub(super) fn new(client: Client) -> Self {
         Self { client, kinds: Mutex::default() }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     async fn of(&self, namespace: &str, workload: &Workload) -> Result<kube::Api<DynamicObject>, WakeError> {
@@ -79,8 +89,23 @@ impl Api {
 
     /// Raises it from zero; `false`: somebody else has written it since.
     pub(super) async fn raise(&self, namespace: &str, workload: &Workload, version: &str) -> Result<bool, WakeError> {
+        self.write(namespace, workload, version, REPLICAS).await
+    }
+
+    /// Puts it to zero; `false`: somebody else has written it since.
+    pub(super) async fn lower(&self, namespace: &str, workload: &Workload, version: &str) -> Result<bool, WakeError> {
+        self.write(namespace, workload, version, 0).await
+    }
+
+    async fn write(
+        &self,
+        namespace: &str,
+        workload: &Workload,
+        version: &str,
+        replicas: i32,
+    ) -> Result<bool, WakeError> {
         let api = self.of(namespace, workload).await?;
-        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": REPLICAS}});
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match answered(api.patch_scale(&workload.name, &params, &Patch::Merge(&patch))).await {
             Ok(_) => Ok(true),
@@ -145,7 +170,9 @@ mod tests {
             (json!({"replicas": 5}), Step::Wait),
         ] {
             let scale = json!({"metadata": {"name": "d", "resourceVersion": "7"}, "spec": spec});
-            assert_eq!(decide(&serde_json::from_value(scale).unwrap()), expected, "{spec}");
+            let scale: Scale = serde_json::from_value(scale).unwrap();
+            assert_eq!(decide(&scale), expected, "{spec}");
+            assert_eq!(lowerable(&scale).is_some(), spec == json!({"replicas": 1}), "{spec}");
         }
     }
 }

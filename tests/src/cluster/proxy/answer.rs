@@ -34,11 +34,13 @@ const EXPIRED: &str = concat!(
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let mut gate = Gate { rules: shared.rules.subscribe(), method: request.method().clone(), target };
+    shared.note(request.method(), &gate.target);
     let fault = admit(&shared, &mut gate).await;
     match fault {
         Some(Fault::Cut) => return Err(closed()),
         Some(Fault::Answer(status)) => return Ok(refusal(status)),
         Some(Fault::ExpireWatch) => return Ok(json(StatusCode::OK, EXPIRED.to_owned())),
+        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
         Some(Fault::LoseAnswer | Fault::Stall) | None => {}
     }
     let (parts, body) = request.into_parts();

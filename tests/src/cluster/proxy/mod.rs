@@ -10,8 +10,8 @@ mod rules;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use http::Method;
@@ -42,6 +42,13 @@ struct Shared {
     client: reqwest::Client,
     rules: watch::Sender<Vec<Rule>>,
     faults: AtomicU64,
+    seen: Mutex<Vec<(Method, String)>>,
+}
+
+impl Shared {
+    fn note(&self, method: &Method, target: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push((method.clone(), target.to_owned()));
+    }
 }
 
 impl ApiProxy {
@@ -52,8 +59,8 @@ impl ApiProxy {
             reqwest::Client::builder().no_proxy().http1_only().tls_danger_accept_invalid_certs(true).build()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let (rules, faults) = (watch::Sender::new(Vec::new()), AtomicU64::new(0));
-        let shared = Arc::new(Shared { server, client, rules, faults });
+        let (rules, faults, seen) = (watch::Sender::new(Vec::new()), AtomicU64::new(0), Mutex::default());
+        let shared = Arc::new(Shared { server, client, rules, faults, seen });
         let server = AbortOnDropHandle::new(tokio::spawn(serve(listener, Arc::clone(&shared))));
         Ok(Self { address, shared, _server: server })
     }
@@ -96,6 +103,13 @@ impl ApiProxy {
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.shared.faults.load(Ordering::Relaxed)
+    }
+
+    /// How many requests came so far whose method and target fit, as in [`ApiProxy::fail`], whatever became of them.
+    #[must_use]
+    pub fn seen(&self, method: &Method, pattern: &str) -> usize {
+        let seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().filter(|(one, target)| one == method && rules::matches(pattern, target)).count()
     }
 
     fn add(&self, rule: Rule) {

@@ -1,5 +1,7 @@
 //! Which request meets which fault. Pure.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 
 /// What happens to a request instead of the API server's answer.
@@ -16,6 +18,8 @@ pub enum Fault {
     /// does not see the request. Watches that stand go on. Mind that kube's clients try again by themselves after
     /// a 429, a 503 and a 504.
     Answer(StatusCode),
+    /// It takes so much longer; then it goes on. Watches that stand are as fast as ever.
+    Delay(Duration),
     /// A watch that says at once, as its only event, that its resource version is too old. Watches that stand go on.
     ExpireWatch,
 }
@@ -50,7 +54,7 @@ pub(super) fn hold(rules: &[Rule], method: &Method, target: &str) -> Option<Faul
 }
 
 /// `*` stands for any text, also none and also with slashes; the rest is literal.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };
     let Some(rest) = text.strip_prefix(head) else { return false };
     rest.char_indices()
