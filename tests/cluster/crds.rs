@@ -5,7 +5,8 @@ use schemas::crd;
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 
-use crate::installed::{apply, broker, done, installed, refused, trigger};
+use crate::installed::{apply, broker, installed, refused, trigger};
+use crate::kubectl::done;
 
 const SUBSCRIBER: &str = "subscriber: {uri: 'http://a/'}";
 const CREATE: [&str; 4] = ["create", "--dry-run=server", "-f", "-"];
@@ -166,7 +167,7 @@ fn only_delivery_of_a_broker_changes(cluster: &Cluster, namespace: &str) {
         let annotation = format!("{CLASS}{value}");
         let args = within(namespace, &["annotate", "--overwrite", "broker", name, &annotation]);
         let output = cluster.kubectl(&args).unwrap();
-        (output.status.success(), crate::installed::said(&output))
+        (output.status.success(), crate::kubectl::said(&output))
     };
     apply(&broker("ours", "Reveille", "{delivery: {retry: 1}}"));
     apply(&broker("ours", "Reveille", "{delivery: {retry: 2}}"));

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{Cluster, SERVER, kubeconfig_text, relay, run};
+use super::start::{SERVER, kubeconfig_text};
+use super::{Cluster, relay, run};
 use crate::harness::Within;
 
 impl Cluster {
