@@ -10,16 +10,18 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::beside::WITH_HOSTS;
 use super::{Cluster, SERVER, kubeconfig_text, relay, run};
 use crate::harness::Within;
 
 impl Cluster {
-    /// Gives the namespace one more address, such as `10.99.1.7`. It blocks the thread for a moment.
+    /// Gives the namespace one more address, such as `10.99.1.7` or `fd99::7`. It blocks the thread for a moment.
     ///
     /// # Errors
     /// When it is no address, or is there already.
     pub fn add_address(&self, address: &str) -> anyhow::Result<()> {
-        run(self.command("ip".as_ref()).args(["address", "add", &format!("{address}/32"), "dev", "lo"])).map(drop)
+        let whole = if address.contains(':') { "128" } else { "32" };
+        run(self.command("ip".as_ref()).args(["address", "add", &format!("{address}/{whole}"), "dev", "lo"])).map(drop)
     }
 
     /// A listener inside, at `10.99.1.7:8080` for instance; it works from any thread.
@@ -47,6 +49,18 @@ impl Cluster {
         let enter = ["nsenter", "--target", &init.to_string(), "--net", "--"].map(Into::into).to_vec();
         let reach = move |inside: SocketAddr| relay::start(init, inside).expect("a relay into the cluster");
         Within { enter, reach: Arc::new(reach) }
+    }
+
+    /// The same for a broker that also reads [`Cluster::hosts`] in place of `/etc/hosts`.
+    ///
+    /// # Errors
+    /// When that file cannot be written.
+    pub fn within_knowing_hosts(&self) -> anyhow::Result<Within> {
+        let hosts = self.hosts_written()?;
+        let mut within = self.within();
+        within.enter.extend(["unshare", "--mount", "sh", "-c", WITH_HOSTS].map(Into::into));
+        within.enter.push(hosts.into());
+        Ok(within)
     }
 
     /// A kubeconfig as that of [`Cluster::kubeconfig_as`], for processes inside.
