@@ -93,3 +93,40 @@ async fn a_workload_that_belongs_to_somebody_is_left_to_them() {
     pod.wait_for(1).await;
     assert!(night.writes().await.is_empty(), "{:?}", night.writes().await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_that_is_deleted_and_made_anew_is_woken_without_a_new_event() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let night = Night::begin(cluster, "anew").await;
+    night.sleeper("orders").await;
+    let broker = night.start().await;
+    night.served(&broker, "orders").await;
+    publish(&night.publisher(&broker), "e", 1).await;
+    night.awake("orders").await;
+    night.stage.delete("deployment", "orders");
+    night.told("orders", "False", "NotWakeable").await;
+    night.stage.apply(&workload("Deployment", "orders", "orders", 0));
+    night.awake("orders").await;
+    let pod = night.pod(|_| Answer::code(200));
+    night.ready("orders", &[&pod]);
+    pod.wait_for(1).await;
+    assert_eq!(night.writes_done().await, 2, "{:?}", night.writes().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_that_is_named_before_it_is_there_is_woken_when_it_comes() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let night = Night::begin(cluster, "late").await;
+    night.service_and_trigger("orders").await;
+    night.annotate("service", "orders", "reveille.dev/wake-target=apps/v1/Deployment/late");
+    let broker = night.start().await;
+    night.served(&broker, "orders").await;
+    publish(&night.publisher(&broker), "e", 1).await;
+    let words = night.told("orders", "False", "WakeTargetNotFound").await;
+    assert!(words.contains("Deployment late"), "{words}");
+    night.stage.apply(&workload("Deployment", "late", "orders", 0));
+    night.awake("late").await;
+    let pod = night.pod(|_| Answer::code(200));
+    night.ready("orders", &[&pod]);
+    pod.wait_for(1).await;
+}
