@@ -23,6 +23,9 @@ pub const CESQL_CHARS_MAX: usize = 4096;
 /// Deepest nesting of filters: far more than a person can read, and little stack.
 pub const FILTER_DEPTH_MAX: usize = 16;
 
+/// The dialects: an element of `filters` has exactly one of them.
+pub const DIALECTS: [&str; 8] = ["exact", "prefix", "suffix", "all", "any", "not", "cesql", "sql"];
+
 /// Exact values of attributes that an event must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +62,9 @@ pub struct EventFilter {
     /// A CESQL expression that must be true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cesql: Option<String>,
+    /// The same under the name that the CloudEvents Subscriptions API has for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
 }
 
 /// The schema of `spec.filters`. A definition cannot refer to itself, so two levels are spelt out; what is nested
@@ -72,7 +78,7 @@ pub(crate) fn filters_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 const FILTERS_DOC: &str = "Events to deliver: those that pass every element. Overrides `filter` unless it is empty. \
-     Each element has exactly one of `exact`, `prefix`, `suffix`, `all`, `any`, `not` and `cesql`.";
+     Each element has exactly one of `exact`, `prefix`, `suffix`, `all`, `any`, `not`, `cesql` and `sql`.";
 
 fn attributes_schema(_: &mut SchemaGenerator) -> Schema {
     let text = "Attribute names and the values they must have, all of them, such as `type: order.created`; an empty \
@@ -111,8 +117,7 @@ fn element(levels: usize) -> Value {
     if let Some(map) = not.as_object_mut() {
         map.insert("description".into(), json!("A filter that must not pass."));
     }
-    let dialects = ["exact", "prefix", "suffix", "all", "any", "not", "cesql"];
-    let count = dialects.map(|dialect| format!("(has(self.{dialect}) ? 1 : 0)")).join(" + ");
+    let count = DIALECTS.map(|dialect| format!("(has(self.{dialect}) ? 1 : 0)")).join(" + ");
     json!({
         "description": "One filter: exactly one of its fields is set.",
         "type": "object",
@@ -128,10 +133,15 @@ fn element(levels: usize) -> Value {
                 "type": "string",
                 "maxLength": CESQL_CHARS_MAX,
             },
+            "sql": {
+                "description": "The same as cesql, under its name in the CloudEvents Subscriptions API.",
+                "type": "string",
+                "maxLength": CESQL_CHARS_MAX,
+            },
         },
         "x-kubernetes-validations": [{
             "rule": format!("{count} == 1"),
-            "message": "give exactly one of exact, prefix, suffix, all, any, not and cesql",
+            "message": "give exactly one of exact, prefix, suffix, all, any, not, cesql and sql",
         }],
     })
 }

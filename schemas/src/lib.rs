@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod annotations;
 pub mod broker;
+pub mod cesql;
 pub mod conditions;
 pub mod crd;
 pub mod delivery;

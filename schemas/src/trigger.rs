@@ -66,7 +66,7 @@ pub struct TriggerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<TriggerFilter>,
     /// Events to deliver: those that pass every element. Overrides `filter` unless it is empty. Each element has
-    /// exactly one of `exact`, `prefix`, `suffix`, `all`, `any`, `not` and `cesql`.
+    /// exactly one of `exact`, `prefix`, `suffix`, `all`, `any`, `not`, `cesql` and `sql`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "filters_schema")]
     pub filters: Vec<EventFilter>,

@@ -1,6 +1,7 @@
 //! What was measured.
 
 use crate::disk::Disk;
+use crate::matching::Row;
 
 /// One load on one server; the median of its rounds.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,8 @@ pub(crate) struct Figures {
     pub(crate) ten_subscribers: f64,
     /// CPU-seconds of the broker for 100,000 events taken in and delivered once.
     pub(crate) cpu_per_100k: f64,
+    /// What one filter costs, by kind of event.
+    pub(crate) filters: Vec<Row>,
     /// Events of backlog when memory was read.
     pub(crate) backlog: u64,
     /// Memory of the broker with that backlog, in bytes.

@@ -9,6 +9,7 @@ mod disk;
 mod figures;
 mod generator;
 mod machine;
+mod matching;
 mod report;
 mod scenarios;
 mod servers;
@@ -39,6 +40,8 @@ struct Arguments {
 /// What this program is when it is started by itself.
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// Measures filters alone, and prints that
+    Filters,
     /// Answers every POST with 202
     #[command(hide = true)]
     Accept,
@@ -85,6 +88,10 @@ const QUICK: Effort =
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match arguments.part {
+        Some(Part::Filters) => {
+            println!("{}", report::filters(&matching::all(FULL.warm_up)?));
+            Ok(())
+        }
         Some(Part::Accept) => servers::accept().await,
         Some(Part::Count) => servers::count().await,
         Some(Part::Forward { target }) => servers::forward(target).await,

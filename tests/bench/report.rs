@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::figures::{Figures, Rate};
+use crate::matching::{EXPRESSION, Row};
 
 fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
@@ -18,6 +19,10 @@ fn thousands(value: f64) -> String {
 
 fn micros(seconds: f64) -> String {
     thousands(seconds * 1e6)
+}
+
+fn nanos(seconds: f64) -> String {
+    thousands(seconds * 1e9)
 }
 
 fn percent(part: f64, whole: f64) -> String {
@@ -47,6 +52,8 @@ pub(crate) fn markdown(figures: &Figures, machine: &str, quick: bool) -> String 
     targets(&mut text, figures);
     ingest(&mut text, figures);
     delivery(&mut text, figures);
+    text.push('\n');
+    text.push_str(&filters(&figures.filters));
     text
 }
 
@@ -80,6 +87,11 @@ fn targets(text: &mut String, figures: &Figures) {
     }
     let what = format!("memory with {} events of backlog", thousands(figures.backlog as f64));
     row(&what, "< 100 MiB", mebibytes(figures.resident), figures.resident < 100 << 20);
+    let slowest = |of: fn(&Row) -> f64| figures.filters.iter().map(of).fold(0.0, f64::max);
+    let (cesql, ratio) = (slowest(|row| row.cesql), slowest(|row| row.cesql / row.native));
+    let reached = format!("{} ns, {ratio:.1} ×", nanos(cesql));
+    let enough = cesql <= 150e-9 && ratio <= 3.0;
+    row("a CESQL filter, for one event", "≤ 150 ns, ≤ 3 × exact and prefix", reached, enough);
     text.push('\n');
 }
 
@@ -131,6 +143,17 @@ fn delivery(text: &mut String, figures: &Figures) {
     );
 }
 
+/// What one filter costs.
+pub(crate) fn filters(rows: &[Row]) -> String {
+    let mut text = String::from("## Filters\n\n");
+    let _ = writeln!(text, "Time that one filter takes for one event: `{EXPRESSION}`, beside `exact` and `prefix`.\n");
+    text.push_str("| the event | exact and prefix, ns | CESQL, ns | of native |\n|---|---:|---:|---:|\n");
+    for Row { event, native, cesql } in rows {
+        let _ = writeln!(text, "| {event} | {} | {} | {:.1} × |", nanos(*native), nanos(*cesql), cesql / native);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +171,7 @@ mod tests {
             one_subscriber: 20_000.0,
             ten_subscribers: 40_000.0,
             cpu_per_100k: 3.5,
+            filters: vec![Row { event: "passes", native: 40e-9, cesql: reveille / 1e12 }],
             backlog: 1_000_000,
             resident: 60 << 20,
         }
@@ -159,6 +183,10 @@ mod tests {
         assert!(good.contains("| durable ingest, 64 connections | ≥ 75 % of bare axum | 89 % | yes |"), "{good}");
         let bad = markdown(&figures(60_000.0), "2 cores", false);
         assert!(bad.contains("67 % | **no** |"), "{bad}");
+        assert!(good.contains("≤ 3 × exact and prefix | 80 ns, 2.0 × | yes |"), "{good}");
+        assert!(good.contains("| passes | 40 | 80 | 2.0 × |"), "{good}");
+        let slow = markdown(&figures(121_000.0), "2 cores", false);
+        assert!(slow.contains("121 ns, 3.0 × | **no** |"), "{slow}");
         assert!(bad.contains("| 64 | 90,000 | 300 | 2,000 | 60,000 | 300 | 2,000 | 67 % |"), "{bad}");
     }
 }

@@ -14,6 +14,7 @@ use crate::disk::{self, Disk};
 use crate::figures::{Figures, Ingest, Rate};
 use crate::generator::{Load, load};
 use crate::machine;
+use crate::matching;
 
 /// Connections at which ingest is measured.
 const CONNECTIONS: [u16; 4] = [1, 16, 64, 256];
@@ -54,6 +55,8 @@ impl Setting {
 
 /// Measures everything.
 pub(crate) async fn all(setting: &Setting) -> anyhow::Result<Figures> {
+    progress("filters");
+    let filters = matching::all(setting.effort.warm_up)?;
     let disk = disk_alone(setting)?;
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
@@ -74,6 +77,7 @@ pub(crate) async fn all(setting: &Setting) -> anyhow::Result<Figures> {
         one_subscriber,
         ten_subscribers,
         cpu_per_100k,
+        filters,
         backlog,
         resident,
     })

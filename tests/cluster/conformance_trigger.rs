@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use tests::harness::{Answer, Subscriber, eventually};
 
-use crate::installed::done;
+use crate::kubectl::done;
 use crate::together_setup::{Scene, condition, gadgets, has, message, publish, to, trigger};
 
 #[tokio::test(flavor = "multi_thread")]

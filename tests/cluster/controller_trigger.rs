@@ -81,3 +81,23 @@ async fn a_malformed_trigger_stops_no_other() {
     }
     controller.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t16_a_wrong_expression_is_told_with_a_caret_until_it_is_mended() {
+    let Some(cluster) = Cluster::shared_or_skip().await else { return };
+    let stage = Stage::new(cluster, "cesql").await;
+    let controller = stage.start().await;
+    stage.broker().await;
+    let filtered = |expression: &str| {
+        let rest = format!("{{uri: \"http://a.example\"}}, filters: [{{not: {{cesql: \"{expression}\"}}}}]");
+        trigger("filtered", "default", &rest)
+    };
+    stage.apply(&filtered("type == 'a'"));
+    let wrong = stage.trigger("filtered", "False", "InvalidFilter").await;
+    let words = message(&wrong, "FilterValid");
+    assert!(words.starts_with("spec.filters[0].not.cesql: "), "{words}");
+    assert!(words.ends_with("not `=`\n  type == 'a'\n        ^"), "{words}");
+    stage.apply(&filtered("type = 'a'"));
+    stage.trigger("filtered", "True", "").await;
+    controller.stop().await;
+}

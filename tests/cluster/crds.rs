@@ -5,7 +5,8 @@ use schemas::crd;
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 
-use crate::installed::{apply, broker, done, installed, refused, trigger};
+use crate::installed::{apply, broker, installed, refused, trigger};
+use crate::kubectl::done;
 
 const SUBSCRIBER: &str = "subscriber: {uri: 'http://a/'}";
 const CREATE: [&str; 4] = ["create", "--dry-run=server", "-f", "-"];
@@ -37,6 +38,8 @@ fn faulty_triggers() -> Vec<(&'static str, String, &'static [&'static str])> {
         ("T16", with("filters: [{exact: {a: b}, suffix: {a: c}}]"), one),
         ("T16", with("filters: [{any: [{all: [{exact: {a: b}, prefix: {a: c}}]}]}]"), one),
         ("T16", with("filters: [{}]"), one),
+        ("T16", with("filters: [{cesql: 'TRUE', sql: 'TRUE'}]"), one),
+        ("T16", with("filters: [{any: [{all: [{exact: {a: b}, sql: 'TRUE'}]}]}]"), one),
         ("T16", with("filters: [{prefix: {Type: b}}]"), names),
         ("T16", with("filters: [{not: {suffix: {a-b: b}}}]"), names),
         ("T16", with("filters: [{all: [{any: [{exact: {A: b}}]}]}]"), names),
@@ -130,6 +133,7 @@ async fn what_works_on_knative_is_taken() {
         trigger("{broker: default, subscriber: {uri: /update, ref: {apiVersion: v1, kind: Service, name: test}}}"),
         with("filters: [{any: [{all: [{not: {exact: {a: b}}}]}]}]"),
         with("filters: [], delivery: null"),
+        with("filters: [{cesql: 'TRUE'}, {any: [{sql: 'TRUE'}, {all: [{cesql: 'TRUE'}, {not: {sql: 'TRUE'}}]}]}]"),
     ] {
         done(cluster, &CREATE, &manifest);
     }
@@ -163,7 +167,7 @@ fn only_delivery_of_a_broker_changes(cluster: &Cluster, namespace: &str) {
         let annotation = format!("{CLASS}{value}");
         let args = within(namespace, &["annotate", "--overwrite", "broker", name, &annotation]);
         let output = cluster.kubectl(&args).unwrap();
-        (output.status.success(), crate::installed::said(&output))
+        (output.status.success(), crate::kubectl::said(&output))
     };
     apply(&broker("ours", "Reveille", "{delivery: {retry: 1}}"));
     apply(&broker("ours", "Reveille", "{delivery: {retry: 2}}"));

@@ -1,30 +1,21 @@
-//! The image, built as the user builds it.
+//! The image: its size, its labels, and that it runs with nothing around it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::installed::{REPOSITORY, said};
+use tests::cluster::build_image;
+
+use crate::kubectl::said;
 
 /// Most bytes of the image as a registry keeps it and a node pulls it.
 const IMAGE_BYTES_MAX: u64 = 25_000_000;
 /// Most bytes of what it holds, unpacked.
 const UNPACKED_BYTES_MAX: u64 = 32_000_000;
 /// As buildah stores it.
-const IMAGE: &str = "localhost/reveille:under-test";
-
-/// Builds the image; returns its archive.
-fn build() -> PathBuf {
-    let archive = PathBuf::from(format!("{REPOSITORY}/target/image-under-test.tar"));
-    let mut build = Command::new(format!("{REPOSITORY}/deploy/image/build"));
-    build.args(["--engine", "buildah", "--tag", IMAGE, "--archive"]).arg(&archive);
-    // There is neither a container engine nor a kernel's overlay to count on.
-    let output = build.envs([("BUILDAH_ISOLATION", "chroot"), ("STORAGE_DRIVER", "vfs")]).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    archive
-}
+const IMAGE: &str = "localhost/reveille:0.1.0";
 
 fn buildah(args: &[&str]) -> String {
-    let output = Command::new("buildah").env("STORAGE_DRIVER", "vfs").args(args).output().unwrap();
+    let output = tests::cluster::buildah().args(args).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -41,7 +32,7 @@ fn the_image_is_small_static_and_runs_as_nobody() {
         println!("skipped: building an image without a container engine needs root");
         return;
     }
-    let size = std::fs::metadata(build()).unwrap().len();
+    let size = std::fs::metadata(build_image().unwrap()).unwrap().len();
     assert!(size < IMAGE_BYTES_MAX, "the archive has {size} bytes");
     let inspected: serde_json::Value = serde_json::from_str(&buildah(&["inspect", "--type", "image", IMAGE])).unwrap();
     let config = &inspected["OCIv1"]["config"];

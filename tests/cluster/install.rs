@@ -4,7 +4,8 @@
 use tests::cluster::Cluster;
 use tests::harness::eventually;
 
-use crate::installed::{REPOSITORY, apply, done, installed, said};
+use crate::installed::{apply, installed};
+use crate::kubectl::{REPOSITORY, done, said};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kustomization_is_valid() {

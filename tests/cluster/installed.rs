@@ -1,13 +1,10 @@
 //! A control plane with `deploy/` applied, and kubectl as the user's hand on it.
 
-use std::process::Output;
-
 use tests::cluster::Cluster;
 use tests::harness::eventually;
 use tokio::sync::OnceCell;
 
-/// The repository.
-pub(crate) const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+use crate::kubectl::{REPOSITORY, done, said};
 
 /// A cluster with `deploy/` applied, which the tests of this binary share; `None` where there can be none.
 pub(crate) async fn installed() -> Option<&'static Cluster> {
@@ -43,18 +40,6 @@ pub(crate) async fn apply(cluster: &Cluster, kustomization: &str) {
         said(&output).contains("'reveille-broker'").then_some(())
     })
     .await;
-}
-
-/// Everything that kubectl said.
-pub(crate) fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// Runs kubectl, which must succeed; its standard output.
-pub(crate) fn done(cluster: &Cluster, args: &[&str], input: &str) -> String {
-    let output = cluster.kubectl_stdin(args, input).unwrap();
-    assert!(output.status.success(), "kubectl {}: {}\n{input}", args.join(" "), said(&output));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Runs kubectl, which must fail and say every one of `words`.

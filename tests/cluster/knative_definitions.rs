@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::harness::{Subscriber, eventually};
 
-use crate::installed::{apply, done, refused};
+use crate::installed::{apply, refused};
+use crate::kubectl::done;
 use crate::together_setup::{Programs, Scene, condition, has, publish, to, trigger};
 
 const DEFINITIONS: &str = include_str!("knative_definitions.yaml");

@@ -12,7 +12,8 @@ use tests::cluster::{Cluster, Namespace};
 use tests::harness::{Publisher, Sample, Subscriber, eventually, http_client};
 use tokio::sync::OnceCell;
 
-use crate::installed::{done, installed};
+use crate::installed::installed;
+use crate::kubectl::done;
 
 const SYSTEM: &str = "reveille-system";
 const FREE_PORT: &str = "127.0.0.1:0";

@@ -19,6 +19,7 @@ use broker::state::codec::{decode_cursor, encode_cursor};
 use broker::state::{Cursor, Phase, Unsettled};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use schemas::cesql::{ErrorKind, Expression, Value};
 
 /// One body with inputs to begin from.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +33,7 @@ pub struct Target {
 }
 
 /// Every target there is.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "binary", body: binary, seeds: binary_seeds },
     Target { name: "structured", body: structured, seeds: structured_seeds },
     Target { name: "batch", body: batch, seeds: batch_seeds },
@@ -40,6 +41,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "frame", body: frame, seeds: frame_seeds },
     Target { name: "cursor", body: cursor, seeds: cursor_seeds },
     Target { name: "checkpoint", body: checkpoint, seeds: checkpoint_seeds },
+    Target { name: "cesql", body: cesql, seeds: cesql_seeds },
 ];
 
 /// A binary-mode message: lines `name: value`, an empty line, the body.
@@ -153,6 +155,30 @@ pub fn checkpoint(input: &[u8]) {
     assert!(framed.damaged_bytes <= frame.len());
 }
 
+/// A CESQL expression: refused at a place in the text, or evaluated to one and the same thing in both ways.
+pub fn cesql(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let event = event_with(b"").expect("it has what it must have");
+    let event = event.with_attributes(&[("subject", "a.b%_🦀"), ("n", "-7"), ("yes", "TRUE")], &[]);
+    match Expression::parse(text) {
+        Ok(expression) => {
+            let given = expression.evaluate(&event);
+            let passes = given.value == Value::Boolean(true) && given.errors.is_empty();
+            assert_eq!(expression.passes(&event), passes);
+            for (name, values) in expression.required().iter() {
+                let value = event.attribute(name).map(|attribute| attribute.value);
+                assert!(!passes || value.is_some_and(|value| values.contains(value)), "requires {name}");
+            }
+            let faults = Expression::filter(text).err().unwrap_or_default();
+            assert!(!passes || faults.iter().all(|fault| fault.kind == ErrorKind::MissingFunction));
+        }
+        Err(fault) => {
+            assert!(text.is_char_boundary(fault.at));
+            assert!(fault.shown(text).ends_with('^'));
+        }
+    }
+}
+
 /// A frame as the checkpoint's documentation has it.
 fn checkpoint_frame(payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short payload").to_le_bytes();
@@ -246,6 +272,18 @@ fn cursor_seeds() -> Vec<Vec<u8>> {
     vec![encode_cursor(&cursor), encode_cursor(&retired)]
 }
 
+fn cesql_seeds() -> Vec<Vec<u8>> {
+    [
+        "type = 't' AND subject LIKE 'a%\\_b_%' OR NOT EXISTS n",
+        "-n + 2 * (3 - n) / 7 % 5 >= INT('12') XOR yes",
+        "n IN (1, '-7', LENGTH(subject)) AND id NOT IN (\"it's\", 'b')",
+        "CONCAT_WS(',', LEFT(subject, 2), SUBSTRING(type, -1, 1), TRIM(' x ')) <> UPPER(STRING(TRUE))",
+        "((((1 = 1) = TRUE) = 'true') AND ABS(-2147483648) < BOOL('x')) OR NOSUCH(missing)",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
 fn checkpoint_seeds() -> Vec<Vec<u8>> {
     let payload = |sequence: u8, cursor: &[u8]| [&[sequence], b"\x07default\x01t".as_slice(), cursor].concat();
     let cursor = cursor_seeds().concat();
@@ -265,6 +303,8 @@ mod tests {
         assert_eq!((whole.entries.len(), whole.damaged_bytes), (1, 0));
         assert!(cursor_seeds().iter().all(|seed| decode_cursor(seed).is_ok()));
         assert!(structured_seeds().into_iter().all(|seed| decode_structured(STRUCTURED_JSON, seed.into()).is_ok()));
+        let text = |seed: Vec<u8>| String::from_utf8(seed).unwrap();
+        assert!(cesql_seeds().into_iter().all(|seed| Expression::parse(&text(seed)).is_ok()));
         assert!(batch_seeds().into_iter().all(|seed| decode_batch(BATCH_JSON, seed.into()).is_ok()));
     }
 }

@@ -12,6 +12,8 @@ mod conformance_trigger;
 mod installed;
 #[path = "../cluster/knative_definitions.rs"]
 mod knative_definitions;
+#[path = "../cluster/kubectl.rs"]
+mod kubectl;
 #[path = "../cluster/together.rs"]
 mod together;
 #[path = "../cluster/together_setup.rs"]

@@ -9,3 +9,5 @@ mod image;
 mod install;
 #[path = "../cluster/installed.rs"]
 mod installed;
+#[path = "../cluster/kubectl.rs"]
+mod kubectl;

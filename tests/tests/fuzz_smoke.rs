@@ -11,7 +11,7 @@ const INPUTS: u32 = 50_000;
 const INPUT_BYTES_MAX: usize = 4096;
 
 /// Pieces that decoders look for, which single flipped bits would hardly ever make.
-const PIECES: [&str; 24] = [
+const PIECES: [&str; 36] = [
     "\"",
     "\\",
     "\\u0000",
@@ -36,6 +36,18 @@ const PIECES: [&str; 24] = [
     "\u{85}",
     "\u{ffff}",
     ",\"id\":\"\"",
+    "(",
+    ")",
+    "'",
+    " AND ",
+    " OR NOT ",
+    " IN (",
+    " LIKE '%",
+    " = ",
+    "-",
+    "EXISTS ",
+    "SUBSTRING(",
+    "CONCAT(",
 ];
 
 #[test]

@@ -1,6 +1,8 @@
 //! End to end: the real broker as a process, real sockets, real files, real publishers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed assertion is what a test is for")]
 
+#[path = "../it/cesql.rs"]
+mod cesql;
 #[path = "../it/cli.rs"]
 mod cli;
 #[path = "../it/conformance_delivery.rs"]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use schemas::filter::EventFilter;
+use schemas::cesql::Expression;
+use schemas::filter::{DIALECTS, EventFilter};
 
 use super::extract::Parameters;
 use super::range::Bound;
@@ -55,13 +56,9 @@ pub(super) fn limit(parameters: &Parameters) -> Result<u64, Refusal> {
     Ok(number.map_err(fault)?.unwrap_or(u64::MAX))
 }
 
-/// The parameters `filter` (repeatable, `ATTR=VALUE`) and `filters` (a Trigger's list, YAML or JSON), which must
-/// all hold.
+/// The parameters `filter` (repeatable, `ATTR=VALUE`), `filters` (a Trigger's list, YAML or JSON) and `cesql` (an
+/// expression), which must all hold.
 fn filter(parameters: &Parameters) -> Result<Filter, Refusal> {
-    if parameters.get("cesql").is_some() {
-        let detail = "CESQL is not in this release; use `filter` or `filters`";
-        return Err(Refusal::parameter("cesql", detail));
-    }
     let mut clauses = Vec::new();
     for pair in parameters.all("filter") {
         let (name, value) = pair.split_once('=').ok_or_else(|| {
@@ -78,6 +75,10 @@ fn filter(parameters: &Parameters) -> Result<Filter, Refusal> {
             );
         }
     }
+    if let Some(text) = parameters.get("cesql") {
+        cesql(text).map_err(|fault| Refusal::parameter("cesql", fault))?;
+        clauses.push(Clause::Cesql(text.to_owned()));
+    }
     Filter::compile(None, Some(&clauses)).map_err(|faults| {
         let list: Vec<_> = faults.iter().map(ToString::to_string).collect();
         Refusal::parameter("filter", list.join("; "))
@@ -85,11 +86,8 @@ fn filter(parameters: &Parameters) -> Result<Filter, Refusal> {
 }
 
 /// A filter of the Kubernetes kind as a clause; exactly one of its fields is set.
-fn clause(filter: &EventFilter) -> Result<Clause, &'static str> {
-    let EventFilter { exact, prefix, suffix, all, any, not, cesql } = filter;
-    if cesql.is_some() {
-        return Err("CESQL is not in this release; use exact, prefix, suffix, all, any or not");
-    }
+fn clause(filter: &EventFilter) -> Result<Clause, String> {
+    let EventFilter { exact, prefix, suffix, all, any, not, cesql: expression, sql } = filter;
     let list = |clauses: &[EventFilter]| clauses.iter().map(clause).collect::<Result<Vec<_>, _>>();
     let mut found = Vec::new();
     found.extend(exact.clone().map(Clause::Exact));
@@ -98,10 +96,21 @@ fn clause(filter: &EventFilter) -> Result<Clause, &'static str> {
     found.extend(all.as_deref().map(list).transpose()?.map(Clause::All));
     found.extend(any.as_deref().map(list).transpose()?.map(Clause::Any));
     found.extend(not.as_deref().map(clause).transpose()?.map(|clause| Clause::Not(Box::new(clause))));
+    found.extend(expression.as_deref().map(cesql).transpose()?.map(Clause::Cesql));
+    found.extend(sql.as_deref().map(cesql).transpose()?.map(Clause::Sql));
     match (found.pop(), found.is_empty()) {
         (Some(clause), true) => Ok(clause),
-        _ => Err("give exactly one of exact, prefix, suffix, all, any and not"),
+        _ => Err(format!("give exactly one of {}", DIALECTS.join(", "))),
     }
+}
+
+/// A CESQL expression, if it can be a filter.
+fn cesql(text: &str) -> Result<String, String> {
+    let shown = |faults: Vec<schemas::cesql::Fault>| {
+        let list: Vec<String> = faults.iter().map(|fault| fault.shown(text)).collect();
+        list.join("\n")
+    };
+    Expression::filter(text).map(|_| text.to_owned()).map_err(shown)
 }
 
 #[cfg(test)]
@@ -124,6 +133,9 @@ mod tests {
             (&[("filter", "x=y=z")], true),
             (&[("filters", "[{\"prefix\":{\"type\":\"a.\"}}]"), ("filter", "source=/s")], true),
             (&[("filters", "- any:\n  - exact: {type: q}\n  - not:\n      suffix: {type: .b}\n")], false),
+            (&[("cesql", "type = 'a.b' AND x LIKE '%=z'")], true),
+            (&[("cesql", "type = 'a.b'"), ("filter", "source=/t")], false),
+            (&[("filters", "- cesql: type = 'a.b'\n- not: {sql: EXISTS subject}\n")], true),
         ] {
             let filter = filter(&parameters(pairs)).unwrap();
             assert_eq!(filter.matches(&event), matches, "{pairs:?}");
@@ -138,8 +150,10 @@ mod tests {
             ("filters", "{", "not a list of filters"),
             ("filters", "[{}]", "filters[0]: give exactly one"),
             ("filters", "[{exact: {a: b}, prefix: {a: b}}]", "filters[0]: give exactly one"),
-            ("filters", "[{cesql: 'true'}]", "CESQL is not in this release"),
-            ("cesql", "true", "CESQL is not in this release"),
+            ("filters", "[{any: [{sql: 'type = '}]}]", "not the end\n  type = \n         ^"),
+            ("filters", "[{cesql: 'true', sql: 'true'}]", "filters[0]: give exactly one"),
+            ("cesql", "type = ", "not the end\n  type = \n         ^"),
+            ("cesql", "NOSUCH()", "no function"),
         ] {
             let Refusal(problem) = filter(&parameters(&[(name, value)])).unwrap_err();
             assert_eq!(problem.attribute.as_deref(), Some(name), "{value}");

@@ -25,7 +25,7 @@ pub(super) struct FilterArgs {
     /// File with a Trigger's `filters` list (YAML)
     #[arg(long, value_name = "FILE")]
     pub(super) filters: Option<PathBuf>,
-    /// CESQL expression (refused in this release)
+    /// Only events for which this CESQL expression is true, such as "type = 'a' AND subject LIKE 'x%'"
     #[arg(long, value_name = "EXPRESSION")]
     pub(super) cesql: Option<String>,
     /// At most this many

@@ -136,7 +136,7 @@ async fn exit_codes() {
         (&admin, "triggers show nobody", Exit::NotFound, "there is no Trigger default/nobody"),
         (&admin, "events ls --from whenever", Exit::Usage, "`whenever` is no place in a log"),
         (&admin, "events ls --filter nonsense", Exit::Usage, "write ATTR=VALUE"),
-        (&admin, "events ls --cesql true", Exit::Usage, "CESQL is not in this release"),
+        (&admin, "events ls --cesql NOT", Exit::Usage, "expected here, not the end\n  NOT\n     ^"),
         (&admin, "events ls --nonsense", Exit::Usage, "--nonsense"),
         ("nonsense", "events ls", Exit::Usage, "--admin `nonsense` is no address"),
         (&guarded, "events ls", Exit::Refused, "--token-file"),

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use schemas::cesql::Expression;
+
 use super::filter::{Node, Op, Program, Test};
 use super::lookup;
 
 /// Deepest nesting of `all`, `any` and `not`. Hand-written filters stay below 5; this keeps recursion harmless.
 pub const FILTER_DEPTH_MAX: usize = 16;
-/// Most comparisons in one filter: ten times the longest list of types that one would write by hand, and still
+/// Most comparisons in one filter, looks of a CESQL expression at the event among them: ten times the longest list of types that one would write by hand, and still
 /// some microseconds per event.
 pub const FILTER_TESTS_MAX: usize = 512;
 /// Longest value compared with, in bytes: longer than any attribute that fits into an HTTP header.
@@ -34,6 +36,10 @@ pub enum Clause {
     Any(Vec<Clause>),
     /// The clause does not hold.
     Not(Box<Clause>),
+    /// The CESQL expression is true, and evaluating it made no error.
+    Cesql(String),
+    /// The same, spelt as in the Subscriptions API.
+    Sql(String),
 }
 
 /// What is wrong with a filter, and where.
@@ -102,6 +108,30 @@ impl Compiler {
                 }
             }
             Clause::Not(clause) => Node::Not(Box::new(self.clause(&format!("{path}.not"), clause, depth + 1))),
+            Clause::Cesql(text) => self.cesql(&format!("{path}.cesql"), text),
+            Clause::Sql(text) => self.cesql(&format!("{path}.sql"), text),
+        }
+    }
+
+    fn cesql(&mut self, path: &str, text: &str) -> Node {
+        match Expression::filter(text) {
+            Ok(expression) => {
+                self.count(path, expression.looks().max(1));
+                Node::Cesql { path: path.into(), expression: Box::new(expression) }
+            }
+            Err(faults) => {
+                faults.iter().for_each(|fault| self.fault(path, fault.shown(text)));
+                Node::everything()
+            }
+        }
+    }
+
+    /// Counts comparisons; reports the first that are too many.
+    fn count(&mut self, path: &str, more: usize) {
+        let before = self.tests;
+        self.tests += more;
+        if before <= FILTER_TESTS_MAX && self.tests > FILTER_TESTS_MAX {
+            self.fault(path, format!("more than {FILTER_TESTS_MAX} comparisons in one filter; split the Trigger"));
         }
     }
 
@@ -140,10 +170,7 @@ impl Compiler {
     fn test(&mut self, path: &str, op: Op, name: &str, value: &str) -> Node {
         let shown: String = name.chars().take(64).collect();
         let path = format!("{path}.{shown}");
-        self.tests += 1;
-        if self.tests == FILTER_TESTS_MAX + 1 {
-            self.fault(&path, format!("more than {FILTER_TESTS_MAX} comparisons in one filter; split the Trigger"));
-        }
+        self.count(&path, 1);
         let lower = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let letter_first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
         if !lower || !letter_first || name.len() > NAME_BYTES_MAX {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemas::cesql::Expression;
+
 use super::compile::{self, Clause, FilterFault};
 use super::lookup;
 use crate::event::Event;
@@ -39,6 +41,7 @@ pub(super) enum Node {
     All { path: Box<str>, children: Vec<Node> },
     Any { path: Box<str>, children: Vec<Node> },
     Not(Box<Node>),
+    Cesql { path: Box<str>, expression: Box<Expression> },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -84,12 +87,13 @@ impl Filter {
         compile::compile(attributes, filters).map(|program| Self(Arc::new(program)))
     }
 
-    /// Whether the Trigger wants the event. Allocates nothing.
+    /// Whether the Trigger wants the event. Allocates nothing, unless a function of CESQL makes new text.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
         let program = &*self.0;
         if program.names.len() > SLOTS {
-            return program.root.passes(&|slot| program.names.get(slot).and_then(|name| lookup::value(event, name)));
+            let value = |slot: usize| program.names.get(slot).and_then(|name| lookup::value(event, name));
+            return program.root.passes(event, &value);
         }
         let mut values = [None; SLOTS];
         let mut missing = program.names.len();
@@ -105,7 +109,7 @@ impl Filter {
                 }
             }
         }
-        program.root.passes(&|slot| values.get(slot).copied().flatten())
+        program.root.passes(event, &|slot| values.get(slot).copied().flatten())
     }
 
     /// Whether the Trigger wants the event, and which clause decided it.
@@ -113,7 +117,7 @@ impl Filter {
     pub fn explain(&self, event: &Event) -> Verdict {
         let program = &*self.0;
         let values = |slot: usize| program.names.get(slot).and_then(|name| lookup::value(event, name));
-        let (matched, path) = program.root.decide(&values);
+        let (matched, path) = program.root.decide(event, &values);
         Verdict { matched, clause: path.to_owned() }
     }
 
@@ -127,39 +131,45 @@ impl Node {
         Self::All { path: "filter".into(), children: Vec::new() }
     }
 
-    fn passes<'e>(&self, value: &impl Fn(usize) -> Option<&'e str>) -> bool {
+    fn passes<'e>(&self, event: &Event, value: &impl Fn(usize) -> Option<&'e str>) -> bool {
         match self {
             Self::Test(test) => test.passes(value(test.slot)),
-            Self::All { children, .. } => children.iter().all(|child| child.passes(value)),
-            Self::Any { children, .. } => children.iter().any(|child| child.passes(value)),
-            Self::Not(child) => !child.passes(value),
+            Self::All { children, .. } => children.iter().all(|child| child.passes(event, value)),
+            Self::Any { children, .. } => children.iter().any(|child| child.passes(event, value)),
+            Self::Not(child) => !child.passes(event, value),
+            Self::Cesql { expression, .. } => expression.passes(event),
         }
     }
 
     /// As [`Node::passes`], with the path of the clause that decided.
-    fn decide<'e>(&self, value: &impl Fn(usize) -> Option<&'e str>) -> (bool, &str) {
+    fn decide<'e>(&self, event: &Event, value: &impl Fn(usize) -> Option<&'e str>) -> (bool, &str) {
         match self {
             Self::Test(test) => (test.passes(value(test.slot)), &test.path),
-            Self::All { path, children } => Self::decide_list(path, children, value, false),
-            Self::Any { path, children } => Self::decide_list(path, children, value, true),
+            Self::All { path, children } => {
+                Self::decide_list(path, children, &|child| child.decide(event, value), false)
+            }
+            Self::Any { path, children } => {
+                Self::decide_list(path, children, &|child| child.decide(event, value), true)
+            }
             Self::Not(child) => {
-                let (passed, path) = child.decide(value);
+                let (passed, path) = child.decide(event, value);
                 (!passed, path)
             }
+            Self::Cesql { path, expression } => (expression.passes(event), path),
         }
     }
 
     /// One child that answers `deciding` decides alone; otherwise all of them did together.
-    fn decide_list<'n, 'e>(
+    fn decide_list<'n>(
         path: &'n str,
         children: &'n [Node],
-        value: &impl Fn(usize) -> Option<&'e str>,
+        decide: &impl Fn(&'n Node) -> (bool, &'n str),
         deciding: bool,
     ) -> (bool, &'n str) {
         if let [only] = children {
-            return only.decide(value);
+            return decide(only);
         }
-        let decisions = children.iter().map(|child| child.decide(value));
+        let decisions = children.iter().map(decide);
         decisions.into_iter().find(|(passed, _)| *passed == deciding).unwrap_or((!deciding, path))
     }
 }

@@ -3,7 +3,9 @@
 //! A filter that can only pass when some attribute equals one of a few known values is kept under these values;
 //! an event's attributes then lead straight to it. Filters without such a condition are asked one by one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+
+use schemas::cesql::Required;
 
 use super::filter::{Filter, Node, Op};
 use super::lookup;
@@ -19,9 +21,6 @@ pub struct Index<T> {
     others: Vec<usize>,
 }
 
-/// For each attribute name, the values of which one must be there for a filter to pass.
-type Conditions<'n> = BTreeMap<&'n str, BTreeSet<&'n str>>;
-
 impl<T> Default for Index<T> {
     fn default() -> Self {
         Self { items: Vec::new(), keyed: HashMap::new(), others: Vec::new() }
@@ -32,9 +31,9 @@ impl<T: Clone> Index<T> {
     /// Builds an index over `items`.
     #[must_use]
     pub fn build(items: Vec<(T, Filter)>) -> Self {
-        let conditions: Vec<Conditions<'_>> = items.iter().map(|(_, filter)| conditions_of(filter)).collect();
+        let conditions: Vec<Required<'_>> = items.iter().map(|(_, filter)| conditions_of(filter)).collect();
         let mut popular: HashMap<(&str, &str), usize> = HashMap::new();
-        for (name, values) in conditions.iter().flatten() {
+        for (name, values) in conditions.iter().flat_map(Required::iter) {
             for value in values {
                 *popular.entry((name, value)).or_default() += 1;
             }
@@ -79,42 +78,27 @@ impl<T: Clone> Index<T> {
     }
 }
 
-fn conditions_of(filter: &Filter) -> Conditions<'_> {
+/// For each attribute name, the values of which one must be there for a filter to pass.
+fn conditions_of(filter: &Filter) -> Required<'_> {
     let program = filter.program();
     conditions(&program.root, &program.names)
 }
 
-fn conditions<'n>(node: &'n Node, names: &'n [Box<str>]) -> Conditions<'n> {
+fn conditions<'n>(node: &'n Node, names: &'n [Box<str>]) -> Required<'n> {
     match node {
         Node::Test(test) => match names.get(test.slot) {
-            Some(name) if test.op == Op::Exact => BTreeMap::from([(&**name, BTreeSet::from([&*test.value]))]),
-            _ => Conditions::new(),
+            Some(name) if test.op == Op::Exact => Required::one_of(name, [&*test.value]),
+            _ => Required::default(),
         },
         Node::All { children, .. } => {
-            let mut all = Conditions::new();
-            for (name, values) in children.iter().flat_map(|child| conditions(child, names)) {
-                // Either set alone is a condition; the smaller one says more.
-                let kept = all.entry(name).or_insert_with(|| values.clone());
-                if values.len() < kept.len() {
-                    *kept = values;
-                }
-            }
-            all
+            children.iter().map(|child| conditions(child, names)).fold(Required::default(), Required::and)
         }
         Node::Any { children, .. } => {
-            let mut children = children.iter().map(|child| conditions(child, names));
-            let mut any = children.next().unwrap_or_default();
-            for child in children {
-                any.retain(|name, _| child.contains_key(name));
-                for (name, values) in child {
-                    if let Some(kept) = any.get_mut(name) {
-                        kept.extend(values);
-                    }
-                }
-            }
-            any
+            let children = children.iter().map(|child| conditions(child, names));
+            children.reduce(Required::or).unwrap_or_default()
         }
-        Node::Not(_) => Conditions::new(),
+        Node::Not(_) => Required::default(),
+        Node::Cesql { expression, .. } => expression.required().renamed(lookup::canonical),
     }
 }
 

@@ -5,7 +5,7 @@
 //! *Inputs*: attribute names and values, and an [`crate::event::Event`]'s attribute block. *Outputs*: a yes or no,
 //! or a [`Verdict`] that names the deciding clause. *Invariants*: asking allocates nothing; a filter that cannot be
 //! understood is refused, never skipped; [`Index`] answers as asking every filter would. *Not here*: the Kubernetes
-//! spelling of filters, CESQL.
+//! spelling of filters; what a CESQL expression means ([`schemas::cesql`]).
 
 mod compile;
 pub mod filter;

@@ -1,7 +1,7 @@
 //! From filters in Kubernetes' spelling to [`Clause`]s.
 
 use schemas::TriggerSpec;
-use schemas::filter::EventFilter;
+use schemas::filter::{DIALECTS, EventFilter};
 use schemas::validate::Fault;
 
 use crate::matching::{Clause, Filter};
@@ -42,14 +42,12 @@ fn clause(path: &str, filter: &EventFilter, faults: &mut Vec<Fault>) -> Option<C
             .as_ref()
             .and_then(|inner| clause(&format!("{path}.not"), inner, faults).map(|inner| Clause::Not(Box::new(inner)))),
     );
-    let mut fault = |message: &str| faults.push(Fault { path: path.to_owned(), message: message.to_owned() });
-    if filter.cesql.is_some() {
-        fault("CESQL filters are not supported yet; use exact, prefix, suffix, all, any or not");
-        return None;
-    }
+    found.extend(filter.cesql.clone().map(Clause::Cesql));
+    found.extend(filter.sql.clone().map(Clause::Sql));
     // A `not` whose inner filter is refused has been reported there.
     if found.len() > 1 || (found.is_empty() && filter.not.is_none()) {
-        fault("give exactly one of exact, prefix, suffix, all, any and not");
+        let message = format!("give exactly one of {}", DIALECTS.join(", "));
+        faults.push(Fault { path: path.to_owned(), message });
     }
     found.pop()
 }

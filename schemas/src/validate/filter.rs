@@ -1,9 +1,8 @@
 //! Filters: the legacy map, and the dialects with their nesting.
 
 use super::node::{Faults, Node, kind_of, shown};
-use crate::filter::{FILTER_ATTRIBUTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_VALUE_CHARS_MAX};
-
-const DIALECTS: [&str; 7] = ["exact", "prefix", "suffix", "all", "any", "not", "cesql"];
+use crate::cesql::Expression;
+use crate::filter::{DIALECTS, FILTER_ATTRIBUTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_VALUE_CHARS_MAX};
 
 pub(super) fn check_legacy(node: &Node<'_>, faults: &mut Faults) {
     if node.is_object(&["attributes"], faults)
@@ -47,12 +46,20 @@ fn check(node: &Node<'_>, depth: usize, faults: &mut Faults) {
                 check_list(&value, depth + 1, faults);
             }
             "not" => check(&value, depth + 1, faults),
-            "cesql" => {
-                faults.at(&value, "CESQL filters are not supported yet; use exact, prefix, suffix, all, any or not");
+            "cesql" | "sql" => {
+                if let Some(expression) = value.text(faults) {
+                    cesql(expression).into_iter().for_each(|message| faults.at(&value, message));
+                }
             }
             _ => check_attributes(&value, false, faults),
         }
     }
+}
+
+/// What is wrong with a CESQL expression that is to be a filter, each with the expression and a caret under the fault.
+fn cesql(expression: &str) -> Vec<String> {
+    let faults = Expression::filter(expression).err().unwrap_or_default();
+    faults.iter().map(|fault| fault.shown(expression)).collect()
 }
 
 /// Checks attribute names and the values they are compared with. Only the legacy map takes empty ones: any value

@@ -22,6 +22,7 @@ fn any_json() -> impl Strategy<Value = Value> {
             "any",
             "not",
             "cesql",
+            "sql",
             "ref",
             "uri",
             "name",

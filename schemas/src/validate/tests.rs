@@ -144,7 +144,24 @@ fn filters_are_checked() {
         json!([{"exakt": {"type": "a"}}]),
         &[("spec.filters[0].exakt", "did you mean `exact`?"), ("spec.filters[0]", "no filter")],
     );
-    faults(json!([{"cesql": "type = 'a'"}]), &[("spec.filters[0].cesql", "CESQL filters are not supported yet")]);
+    faults(json!([{"cesql": "type = 'a'"}, {"sql": "EXISTS subject"}]), &[]);
+    faults(
+        json!([{"cesql": "type = 'a' AND"}, {"not": {"any": [{"sql": "type == 'a'"}]}}]),
+        &[
+            ("spec.filters[0].cesql", "not the end\n  type = 'a' AND\n                ^"),
+            ("spec.filters[1].not.any[0].sql", "not `=`\n  type == 'a'\n        ^"),
+        ],
+    );
+    faults(
+        json!([{"cesql": "LENGHT(type) > 3 OR UPER(id) = 'A'"}]),
+        &[("spec.filters[0].cesql", "did you mean `LENGTH`?"), ("spec.filters[0].cesql", "did you mean `UPPER`?")],
+    );
+    faults(json!([{"cesql": "1 / 0 = 1"}]), &[("spec.filters[0].cesql", "division by zero")]);
+    faults(json!([{"cesql": ""}]), &[("spec.filters[0].cesql", "is expected here, not the end")]);
+    faults(json!([{"cesql": true}]), &[("spec.filters[0].cesql", "put it in quotes")]);
+    faults(json!([{"cesql": "TRUE", "sql": "TRUE"}]), &[("spec.filters[0]", "cesql and sql at once")]);
+    let long = format!("type = '{}'", "x".repeat(5000));
+    faults(json!([{"cesql": long}]), &[("spec.filters[0].cesql", "longer than 4096 characters")]);
     faults(json!([{"exact": {}}]), &[("spec.filters[0].exact", "names no attribute")]);
     faults(json!([{"prefix": {"type": ""}}]), &[("spec.filters[0].prefix.type", "is empty")]);
     faults(json!([{"exact": {"type": 5}}]), &[("spec.filters[0].exact.type", "in quotes")]);

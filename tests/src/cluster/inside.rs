@@ -11,7 +11,8 @@ use anyhow::{Context as _, anyhow, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::beside::WITH_HOSTS;
-use super::{Cluster, SERVER, kubeconfig_text, relay, run};
+use super::start::{SERVER, kubeconfig_text};
+use super::{Cluster, relay, run};
 use crate::harness::Within;
 
 impl Cluster {

@@ -1,41 +1,41 @@
-//! A real Kubernetes control plane for tests: etcd, kube-apiserver with RBAC and audit log, kube-controller-manager.
+//! A real Kubernetes for tests, at two levels. The *control plane*: etcd, kube-apiserver with RBAC and audit log,
+//! kube-controller-manager; nothing runs pods. The *node*: scheduler, containerd, runc, kubelet, kube-proxy, CoreDNS too.
 //!
 //! *Inputs*: the programs that `tests/cluster/install` built. *Outputs*: clients and kubeconfigs for it.
-//! *Invariants*: it lives in namespaces of its own and ends with the test process, however that ends; its directory
-//! goes with it. *Not here*: a node; nothing runs pods.
+//! *Invariants*: it lives in namespaces and a control group of its own and ends with the test process, however that
+//! ends; its directory goes with it.
 
 mod audit;
 mod availability;
 mod beside;
 mod definition;
+mod image;
 mod inside;
+mod installed;
 mod namespace;
+mod node;
 mod proxy;
 mod relay;
+mod start;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use tokio::sync::OnceCell;
 
 pub use audit::Write;
 pub use definition::without_schema;
+pub use image::{build_image, buildah};
+pub use installed::SYSTEM;
 pub use namespace::Namespace;
 pub use proxy::{ApiProxy, Fault};
 
 use crate::harness::{DEADLINE, eventually};
 
-/// Where the API server listens, inside.
-const SERVER: &str = "10.99.0.1:6443";
-/// The administrator's token; it is of use only to who reaches the namespace or the relay.
-const ADMIN_TOKEN: &str = "reveille-test-admin";
-/// Only writes are recorded: they are what tests count.
-const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
-    - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}\n";
-/// The one Node object. Nothing runs on it, but pods that name it count for EndpointSlices.
+/// The one Node. At the level of the control plane nothing runs on it, but pods that name it count for EndpointSlices.
 const NODE: &str = "node";
 /// While this file exists the API server is not started.
 const DOWN: &str = "apiserver.down";
@@ -43,10 +43,19 @@ const DOWN: &str = "apiserver.down";
 const LOG_LINES: usize = 20;
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A running control plane. Dropping it ends it.
+/// How much of a Kubernetes a cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    ControlPlane,
+    Node,
+}
+
+/// A running cluster. Dropping it ends it.
 #[derive(Debug)]
 pub struct Cluster {
-    unshare: Child,
+    level: Level,
+    /// Holds the cluster from outside, and clears away after it.
+    holder: Child,
     init: u32,
     programs: PathBuf,
     directory: PathBuf,
@@ -59,33 +68,7 @@ impl Cluster {
     /// # Errors
     /// When this machine cannot make namespaces (not root), the programs cannot be built, or one does not start.
     pub async fn control_plane() -> anyhow::Result<Self> {
-        let programs = run(&mut Command::new(format!("{REPOSITORY}/tests/cluster/install")))?;
-        let programs = PathBuf::from(String::from_utf8(programs.stdout)?.trim_end());
-        let directory = tempfile::Builder::new().prefix("reveille-cluster-").tempdir()?;
-        prepare(directory.path())?;
-        let mut unshare = Command::new("unshare")
-            .args(availability::UNSHARE)
-            .arg("sh")
-            .arg(format!("{REPOSITORY}/tests/src/cluster/init.sh"))
-            .args([&programs, directory.path()])
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("cannot run unshare")?;
-        let children = format!("/proc/{0}/task/{0}/children", unshare.id());
-        let init = eventually("the cluster's first process", || {
-            let ended = unshare.try_wait().ok().flatten();
-            std::future::ready(match ended {
-                Some(status) => Some(Err(anyhow!("unshare ended with {status}; see what it said above"))),
-                None => first_child(&children).map(Ok),
-            })
-        })
-        .await?;
-        let address = relay::start(init, SERVER.parse()?)?;
-        // From here on the cluster's first process removes it.
-        let directory = directory.keep();
-        let cluster = Self { unshare, init, programs, directory, address };
-        cluster.write_kubeconfig(&cluster.kubeconfig(), &cluster.server_url(), ADMIN_TOKEN)?;
-        cluster.api_server_is_ready().await?;
+        let cluster = Self::start(Level::ControlPlane).await?;
         cluster.apply(&format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {NODE}}}\n"))?;
         Ok(cluster)
     }
@@ -135,6 +118,12 @@ impl Cluster {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Where its programs are, and kubectl.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// Its URL for processes outside; inside it is `https://10.99.0.1:6443`.
@@ -299,21 +288,29 @@ impl Cluster {
     pub fn namespace(&self, prefix: &str) -> anyhow::Result<Namespace<'_>> {
         let name = format!("{prefix}-{:08x}", fastrand::u32(..));
         self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"))?;
+        if self.level == Level::Node {
+            // Without it no pod is admitted.
+            self.wait(&name, "serviceaccount/default", "create")?;
+        }
         Ok(Namespace { cluster: self, name })
     }
 
     /// The ends of the logs, which go with the cluster; the test runner shows them where a test failed.
     fn print_logs(&self) {
-        for name in ["etcd.log", "apiserver.log", "controller-manager.log"] {
-            let log = std::fs::read_to_string(self.directory.join(name)).unwrap_or_default();
+        let names = ["etcd", "apiserver", "controller-manager"].iter().chain(match self.level {
+            Level::ControlPlane => &[][..],
+            Level::Node => &["scheduler", "containerd", "kubelet", "kube-proxy", "coredns"],
+        });
+        for name in names {
+            let log = std::fs::read_to_string(self.directory.join(format!("{name}.log"))).unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
             let (_, end) = lines.split_at(lines.len().saturating_sub(LOG_LINES));
-            eprintln!("the end of {name}:\n{}", end.join("\n"));
+            eprintln!("the end of {name}.log:\n{}", end.join("\n"));
         }
     }
 
     fn write_kubeconfig(&self, path: &Path, server: &str, token: &str) -> anyhow::Result<()> {
-        std::fs::write(path, kubeconfig_text(server, token)).with_context(|| format!("{}", path.display()))
+        std::fs::write(path, start::kubeconfig_text(server, token)).with_context(|| format!("{}", path.display()))
     }
 }
 
@@ -323,36 +320,9 @@ impl Drop for Cluster {
             self.print_logs();
         }
         // Its end is what the first process waits for.
-        drop(self.unshare.stdin.take());
-        let _ = self.unshare.wait();
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
     }
-}
-
-fn first_child(children: &str) -> Option<u32> {
-    std::fs::read_to_string(children).ok()?.split_whitespace().next()?.parse().ok()
-}
-
-/// What the programs read at their start.
-fn prepare(directory: &Path) -> anyhow::Result<()> {
-    let key = directory.join("service-account.key");
-    run(Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048"))?;
-    let public = directory.join("service-account.pub");
-    run(Command::new("openssl").args(["rsa", "-pubout", "-in"]).arg(&key).arg("-out").arg(public))?;
-    std::fs::write(directory.join("tokens.csv"), format!("{ADMIN_TOKEN},admin,1,\"system:masters\"\n"))?;
-    std::fs::write(directory.join("audit-policy.yaml"), AUDIT_POLICY)?;
-    let inside = kubeconfig_text(&format!("https://{SERVER}"), ADMIN_TOKEN);
-    std::fs::write(directory.join("admin-inside.yaml"), inside)?;
-    Ok(())
-}
-
-/// The certificate is the API server's own and made at its start, for addresses other than the relay's.
-fn kubeconfig_text(server: &str, token: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-         clusters: [{{name: test, cluster: {{server: \"{server}\", insecure-skip-tls-verify: true}}}}]\n\
-         users: [{{name: test, user: {{token: \"{token}\"}}}}]\n\
-         contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n"
-    )
 }
 
 /// Runs a program to its end; what it said is the error when it fails.

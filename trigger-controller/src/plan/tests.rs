@@ -102,7 +102,8 @@ fn what_is_wrong_with_a_trigger() {
         (json!({"spec": {"broker": "other"}}), json!({}), "BrokerReady=False/BrokerDoesNotExist"),
         (json!({}), broken_broker, "BrokerReady=False/InvalidDeadLetterSink"),
         (json!({"spec": {"filters": [{"exact": {"TYPE": "x"}}]}}), json!({}), "FilterValid=False/InvalidFilter"),
-        (json!({"spec": {"filters": [{"cesql": "tru"}, {}]}}), json!({}), "FilterValid=False/InvalidFilter"),
+        (json!({"spec": {"filters": [{"exact": {"type": "x"}}, {}]}}), json!({}), "FilterValid=False/InvalidFilter"),
+        (json!({"spec": {"filters": [{"cesql": "type ="}]}}), json!({}), "FilterValid=False/InvalidFilter"),
         (json!({"spec": {"subscriber": {"ref": {"name": "nope"}}}}), json!({}), "SubscriberResolved=False/NotFound"),
         (json!({"spec": {"subscriber": {"ref": null}}}), json!({}), "SubscriberResolved=False/InvalidSubscriber"),
         (
@@ -124,6 +125,23 @@ fn what_is_wrong_with_a_trigger() {
         assert_eq!(plan.fields.contains_key("subscriberUri"), has_address, "{expected}");
         assert!(!summary(&plan.findings).message.is_empty());
     }
+}
+
+#[test]
+fn a_wrong_expression_is_told_with_a_caret_under_the_fault() {
+    let filters = |filters: Value| {
+        let mut trigger = trigger_object(&to_service());
+        merge(&mut trigger, &json!({"spec": {"filters": filters}}));
+        planned(&[broker_object(&json!({})), service("s", &json!([])), trigger], Kind::Trigger).unwrap()
+    };
+    let plan = filters(json!([{"any": [{"sql": "EXISTS subject AND (type = 'a'"}]}]));
+    let finding = plan.findings.iter().find(|finding| finding.condition == "FilterValid").unwrap();
+    assert_eq!(
+        finding.message,
+        "spec.filters[0].any[0].sql: an operator or `)` is expected here, not the end\n  \
+         EXISTS subject AND (type = 'a'\n                                ^"
+    );
+    assert_eq!(told(&filters(json!([{"cesql": "EXISTS subject AND (type = 'a')"}, {"sql": "TRUE"}]))), ["Ready=True/"]);
 }
 
 #[test]

@@ -117,6 +117,63 @@ fn a_missing_attribute() {
     check("F13 suffix", &[not(suffix(&[("missing", "x")]))], &[], true, "filters[0].not.suffix.missing");
 }
 
+fn cesql(text: &str) -> Clause {
+    Clause::Cesql(text.to_owned())
+}
+
+#[test]
+fn cesql_expressions() {
+    check("F4 hit", &[cesql("type = 'order.created'")], &[], true, "filters[0].cesql");
+    check("F4 miss", &[cesql("type = 'order.deleted'")], &[], false, "filters[0].cesql");
+    check("sql", &[Clause::Sql("source LIKE '/shop/%'".into())], &[], true, "filters[0].sql");
+    check("no boolean", &[cesql("myext")], &[("myext", "true")], false, "filters[0].cesql");
+    // An error passes nothing, also under the language's own NOT; the dialect `not` turns that round.
+    check("F13", &[cesql("missing = 'x'")], &[], false, "filters[0].cesql");
+    check("F13 NOT", &[cesql("NOT (missing = 'x')")], &[], false, "filters[0].cesql");
+    check("F13 EXISTS", &[cesql("NOT EXISTS missing OR missing != 'x'")], &[], true, "filters[0].cesql");
+    check("dialect not", &[not(cesql("missing = 'x'"))], &[], true, "filters[0].not.cesql");
+    let mixed = [Clause::All(vec![
+        prefix(&[("source", "/shop")]),
+        Clause::Any(vec![cesql("INT(size) > 5"), not(Clause::Sql("EXISTS size".into()))]),
+    ])];
+    check("mixed, large", &mixed, &[("size", "6")], true, "filters[0].all");
+    check("mixed, small", &mixed, &[("size", "5")], false, "filters[0].all[1].any");
+    check("mixed, no number", &mixed, &[("size", "many")], false, "filters[0].all[1].any");
+    check("mixed, none", &mixed, &[], true, "filters[0].all");
+    check("mixed, elsewhere", &mixed, &[("source", "/s"), ("size", "6")], false, "filters[0].all[0].prefix.source");
+}
+
+#[test]
+fn cesql_sees_what_other_dialects_see() {
+    let event = Event::builder(SpecVersion::V03)
+        .attribute("id", "1")
+        .attribute("source", "/s")
+        .attribute("type", "t")
+        .typed_attribute("count", "7", ValueKind::Integer)
+        .typed_attribute("urgent", "true", ValueKind::Boolean)
+        .attribute("text", "true")
+        .attribute("schemaurl", "/schemas/1")
+        .attribute("datacontenttype", "application/json; charset=utf-8")
+        .attribute("time", "2020-01-01T00:00:00Z")
+        .build()
+        .unwrap();
+    for (text, matched) in [
+        ("specversion = '0.3' AND id = '1' AND source = '/s' AND type = 't'", true),
+        ("count = 7 AND count + 1 = 8 AND count = '7'", true),
+        ("count = '07'", false),
+        ("urgent", true),
+        ("text", false),
+        ("schemaurl = '/schemas/1' AND dataschema = '/schemas/1'", true),
+        ("datamediatype = 'application/json'", true),
+        ("datacontenttype LIKE 'application/json;%'", true),
+        ("time LIKE '2020-%' AND EXISTS time AND NOT EXISTS subject", true),
+        ("EXISTS data", false),
+    ] {
+        let filter = Filter::compile(None, Some(&[cesql(text)])).unwrap();
+        assert_eq!(filter.matches(&event), matched, "{text}");
+    }
+}
+
 #[test]
 fn filters_override_attributes_unless_empty() {
     let attributes = map(&[("type", "by.attributes")]);
@@ -252,6 +309,14 @@ fn what_cannot_be_understood_is_refused() {
         ),
         ("size", many(FILTER_TESTS_MAX), None),
         ("too many", many(FILTER_TESTS_MAX + 9), Some("filters[0].any[512].exact.type")),
+        ("cesql", not(cesql("type = ")), Some("filters[0].not.cesql")),
+        ("sql", Clause::All(vec![Clause::Sql("NOSUCH()".into())]), Some("filters[0].all[0].sql")),
+        ("many looks", Clause::All(vec![cesql(&vec!["id = ''"; 256].join(" OR ")); 2]), None),
+        (
+            "too many looks",
+            Clause::All(vec![cesql(&vec!["id = ''"; 257].join(" OR ")); 2]),
+            Some("filters[0].all[1].cesql"),
+        ),
         ("long value", exact(&[("type", &"x".repeat(VALUE_BYTES_MAX + 1))]), Some("filters[0].exact.type")),
     ];
     for (row, clause, fault) in rows {

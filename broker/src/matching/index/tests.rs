@@ -31,10 +31,33 @@ fn value() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "ab", "ba", "1.0"]).prop_map(str::to_owned)
 }
 
+/// Expressions of which an index could use much, some or nothing.
+fn expression() -> impl Strategy<Value = String> {
+    let test = || {
+        (name(), value(), 0..7).prop_map(|(name, value, form)| match form {
+            0 | 1 => format!("{name} = '{value}'"),
+            2 => format!("{name} IN ('{value}', 'b')"),
+            3 => format!("{name} LIKE '{value}%'"),
+            4 => format!("{name} != '{value}'"),
+            5 => format!("EXISTS {name}"),
+            _ => format!("NOT ({name} = '{value}')"),
+        })
+    };
+    let operator = prop::sample::select(vec!["AND", "OR", "XOR"]);
+    (test(), prop::collection::vec((operator, test()), 0..3)).prop_map(|(first, more)| {
+        more.iter().fold(first, |left, (operator, right)| format!("({left}) {operator} {right}"))
+    })
+}
+
 fn clause() -> impl Strategy<Value = Clause> {
     let map = || prop::collection::btree_map(name(), value(), 1..3);
-    let leaf =
-        prop_oneof![map().prop_map(Clause::Exact), map().prop_map(Clause::Prefix), map().prop_map(Clause::Suffix)];
+    let leaf = prop_oneof![
+        map().prop_map(Clause::Exact),
+        map().prop_map(Clause::Prefix),
+        map().prop_map(Clause::Suffix),
+        expression().prop_map(Clause::Cesql),
+        expression().prop_map(Clause::Sql),
+    ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 1..4).prop_map(Clause::All),
@@ -76,11 +99,14 @@ proptest! {
 #[test]
 fn ten_thousand_filters_cost_as_much_as_one() {
     type Make = fn(usize) -> Clause;
-    let rows: [(&str, Make); 4] = [
+    let rows: [(&str, Make); 7] = [
         ("type", |n| exact("type", &format!("type.{n}"))),
         ("any of types", |n| Clause::Any(vec![exact("type", &format!("type.{n}")), exact("type", &format!("or.{n}"))])),
         ("own extension", |n| exact(&format!("ext{n}"), "v")),
         ("shared source", |n| Clause::All(vec![exact("source", "/all"), exact("type", &format!("type.{n}"))])),
+        ("cesql", |n| Clause::Cesql(format!("type = 'type.{n}' AND source LIKE '/a%'"))),
+        ("cesql, one of two", |n| Clause::Cesql(format!("type IN ('type.{n}', 'or.{n}') OR type = 'x.{n}'"))),
+        ("cesql in all", |n| Clause::All(vec![exact("source", "/all"), Clause::Sql(format!("type = 'type.{n}'"))])),
     ];
     for (row, make) in rows {
         let items = (0..10_000).map(|n| (n, Filter::compile(None, Some(&[make(n)])).unwrap())).collect();
@@ -104,10 +130,12 @@ fn filters_without_an_exact_condition_are_asked() {
         ("everything", Filter::everything()),
         ("prefix", Filter::compile(None, Some(&[prefix])).unwrap()),
         ("not", Filter::compile(None, Some(&[Clause::Not(Box::new(exact("type", "a")))])).unwrap()),
+        ("cesql", Filter::compile(None, Some(&[Clause::Cesql("LENGTH(type) = 1".into())])).unwrap()),
+        ("no cesql", Filter::compile(None, Some(&[Clause::Cesql("LENGTH(type) > 1".into())])).unwrap()),
     ]);
     let mut found = Vec::new();
     index.matching(&event(&[]), &mut found);
-    assert_eq!(found, ["everything", "prefix"]);
+    assert_eq!(found, ["everything", "prefix", "cesql"]);
 }
 
 /// F12: two Triggers whose `any` lists overlap.

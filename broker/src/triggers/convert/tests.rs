@@ -181,7 +181,9 @@ fn filters_are_compiled_and_fail_closed() {
     for (change, path) in [
         (json!({"exact": {"type": "a"}, "prefix": {"type": "a"}}), "spec.filters[0]"),
         (json!({}), "spec.filters[0]"),
-        (json!({"not": {"all": [{"cesql": "TRUE"}]}}), "spec.filters[0].not.all[0]"),
+        (json!({"not": {"all": [{"cesql": "TRUE AND"}]}}), "spec.filters[0].not.all[0].cesql"),
+        (json!({"sql": "NOSUCH()"}), "spec.filters[0].sql"),
+        (json!({"sql": "TRUE", "cesql": "TRUE"}), "spec.filters[0]"),
         (json!({"exact": {"TYPE": "a"}}), "spec.filters[0].exact.TYPE"),
         (json!({"not": {"any": []}}), "spec.filters[0].not.any"),
     ] {
