@@ -100,6 +100,10 @@ pub struct ServeConfig {
     /// Size of a Broker's dead-letter log above which the oldest letters go; `none` for no limit
     #[arg(long, value_name = "SIZE", env = "REVEILLE_DEAD_LETTER_BYTES", default_value = "none")]
     pub dead_letter_bytes: Limit<Size>,
+    /// How long the log of a Broker that is gone is kept, in case it comes back; longer while a Trigger that exists
+    /// has still to get something from it
+    #[arg(long, value_name = "PERIOD", env = "REVEILLE_ORPHAN_GRACE", default_value = "PT24H")]
+    pub orphan_grace: Period,
     /// How often cursors are made durable: what a crash may deliver twice
     #[arg(long, value_name = "PERIOD", env = "REVEILLE_STATE_FLUSH_INTERVAL", default_value = "PT1S")]
     pub state_flush_interval: Period,
@@ -165,6 +169,7 @@ impl ServeConfig {
             discard_above_bytes: Limit(None),
             dead_letter_age: Limit(Some(Period(Duration::from_secs(30 * 24 * 3600)))),
             dead_letter_bytes: Limit(None),
+            orphan_grace: Period(Duration::from_secs(24 * 3600)),
             state_flush_interval: Period(Duration::from_secs(1)),
             concurrency: 64,
             drain_timeout: Period(Duration::from_secs(25)),

@@ -9,6 +9,7 @@ mod lag;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -30,6 +31,9 @@ use crate::telemetry::{FILTER_BYTES_MAX, TelemetryHandle};
 
 /// What Prometheus is told about the text of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How long state may wait for the disk before `/ready` tells; the usual is the flush interval, a second.
+const UNFLUSHED_LONG: Duration = Duration::from_secs(5);
 
 /// What only the composition root knows about being ready. Clones share it; it begins as not ready.
 #[derive(Debug, Clone, Default)]
@@ -150,7 +154,7 @@ impl HealthParts {
             flag("draining", !flags.draining.load(Ordering::Acquire), "the broker is stopping"),
             flag("ingress", flags.listening.load(Ordering::Acquire), "not listening yet"),
             flag("triggers", *flags.triggers_loaded.borrow(), "not read yet"),
-            state_part(self.state.health()),
+            state_part(self.state.health(), self.state.unflushed()),
         ];
         let source = flags.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
         parts.extend(source.map(|detail| Part {
@@ -171,8 +175,14 @@ impl HealthParts {
     }
 }
 
-fn state_part(health: StoreHealth) -> Part {
+fn state_part(health: StoreHealth, unflushed: Duration) -> Part {
     let (state, detail) = match health {
+        StoreHealth::Sound if unflushed > UNFLUSHED_LONG => {
+            let seconds = unflushed.as_secs();
+            let detail =
+                format!("nothing was made durable for {seconds} s: a crash would repeat deliveries made since");
+            (PartState::Degraded, Some(detail))
+        }
         StoreHealth::Sound => (PartState::Ok, None),
         StoreHealth::Degraded(detail) => (PartState::Degraded, Some(detail)),
         StoreHealth::Failed(detail) => (PartState::Failed, Some(detail)),
@@ -209,6 +219,7 @@ async fn ready(State(parts): State<HealthParts>) -> Response {
 
 async fn metrics(State(parts): State<HealthParts>) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
     parts.lag.report();
+    parts.metrics.state_unflushed.set(parts.state.unflushed().as_secs_f64());
     match parts.metrics.encode() {
         Ok(text) => Ok(([(CONTENT_TYPE, OPENMETRICS)], text)),
         Err(error) => {

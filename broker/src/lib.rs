@@ -28,3 +28,23 @@ pub mod state;
 pub mod telemetry;
 pub mod triggers;
 pub mod wake;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// `reveille`: reads the command line, makes the runtime, runs the sub-command; the code to exit with. For a program of
+/// its own and for one that holds several.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    deliver::http::tls();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(cli.run())
+}

@@ -1,19 +1,5 @@
-//! `reveille`: reads the command line, makes the runtime, runs the sub-command.
+//! `reveille` as a program of its own.
 
-use std::process::ExitCode;
-
-use broker::cli::Cli;
-use clap::Parser;
-
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    broker::deliver::http::tls();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start threads: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    runtime.block_on(cli.run())
+fn main() -> std::process::ExitCode {
+    broker::main()
 }

@@ -123,6 +123,12 @@ metrics! {
     damaged_records: Family<BrokerLabels, Counter> = "log_damaged_records", None::<Unit>, "Records left out because they are damaged on disk", Family::default();
     /// Records that retention removed before they were settled, by Broker.
     discarded_records: Family<BrokerLabels, Counter> = "log_discarded_records", None::<Unit>, "Unsettled records removed under a hard byte limit", Family::default();
+    /// What the logs of Brokers that are gone take on disk, by Broker.
+    orphan_bytes: Family<BrokerLabels, Gauge> = "orphaned_log_size", Some(Unit::Bytes), "Bytes on disk of the log of a Broker that is gone, until it is removed", Family::default();
+    /// Logs of Brokers that are gone, removed.
+    orphans_removed: Counter = "orphaned_logs_removed", None::<Unit>, "Logs of removed Brokers that were deleted after the grace period", Counter::default();
+    /// Their bytes.
+    orphan_bytes_removed: Counter = "orphaned_logs_removed", Some(Unit::Bytes), "Bytes of deleted logs of removed Brokers", Counter::default();
     /// Attempts, by Trigger and outcome.
     attempts: Family<OutcomeLabels, Counter> = "delivery_attempts", None::<Unit>, "Delivery attempts by outcome", Family::default();
     /// Duration of attempts, by Trigger.
@@ -157,6 +163,8 @@ metrics! {
     wake_failures: Family<TriggerLabels, Counter> = "wake_failures", None::<Unit>, "Wakes that failed", Family::default();
     /// From the decision to wake to an accepted connection.
     wake_seconds: Histogram = "wake_duration", Some(Unit::Seconds), "Time from the decision to wake to readiness", seconds_histogram();
+    /// Age of the oldest state that is not durable.
+    state_unflushed: Seconds = "state_unflushed", Some(Unit::Seconds), "Age of the oldest cursor or other state that is not durable yet", Seconds::default();
     /// Manifests that could not be used, at the last look.
     manifest_faults: Gauge = "manifest_faults", None::<Unit>, "Faulty manifests at the last look", Gauge::default();
     /// Whether the Kubernetes API server answers: 1, or 0 while the last known table is served.

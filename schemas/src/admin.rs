@@ -184,6 +184,20 @@ pub struct BrokerItem {
     pub dead_letters: u64,
     /// `writable`, or why the log takes no events.
     pub health: String,
+    /// Only where the Broker is gone and its log is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphaned: Option<OrphanDetail>,
+}
+
+/// What becomes of the log of a Broker that is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanDetail {
+    /// Since when the Broker is known to be gone (RFC 3339).
+    pub since: String,
+    /// When its log may be removed (RFC 3339).
+    pub until: String,
+    /// `namespace/name` of Triggers that have still to get something from it: it stays as long as there are any.
+    pub held_by: Vec<String>,
 }
 
 /// A dead letter.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub const READY: &str = "Ready";
 /// On a Broker: it has an address.
 pub const ADDRESSABLE: &str = "Addressable";
+/// On a Broker: its data plane is up, so that publishers get an answer at the address.
+pub const INGRESS_READY: &str = "IngressReady";
 /// On a Trigger: its Broker exists and is ready.
 pub const BROKER_READY: &str = "BrokerReady";
 /// On a Trigger: the address of its subscriber is known.

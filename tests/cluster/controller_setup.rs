@@ -49,6 +49,7 @@ impl<'a> Stage<'a> {
         // The last test's controller was killed; nobody need wait for its Lease to run out.
         let freed = ["delete", "lease", ACCOUNT, "--namespace", SYSTEM, "--ignore-not-found"];
         assert!(cluster.kubectl(&freed).unwrap().status.success());
+        cluster.apply(&broker_pods(true)).unwrap();
         let kubeconfig = cluster.kubeconfig_as(SYSTEM, ACCOUNT).unwrap();
         let (namespace, client) = (cluster.namespace(prefix).unwrap(), cluster.client().await.unwrap());
         Self { namespace, cluster, client, kubeconfig, _turn: turn }
@@ -66,6 +67,11 @@ impl<'a> Stage<'a> {
     /// Starts a controller that has read what there is.
     pub(crate) async fn start(&self) -> ControllerProcess {
         ControllerProcess::start(&self.kubeconfig).await
+    }
+
+    /// Applies what is outside of the test's own namespace.
+    pub(crate) fn apply_system(&self, yaml: &str) {
+        self.cluster.apply(yaml).unwrap();
     }
 
     pub(crate) fn apply(&self, yaml: &str) {
@@ -148,6 +154,16 @@ pub(crate) fn to_service(name: &str) -> String {
 
 pub(crate) fn service(name: &str) -> String {
     format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n")
+}
+
+/// What Kubernetes says of the broker's pods, which no test of the controller alone has.
+pub(crate) fn broker_pods(ready: bool) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {{name: reveille-broker-test, namespace: {SYSTEM}, labels: {{kubernetes.io/service-name: reveille-broker}}}}\n\
+         addressType: IPv4\nports: [{{name: http, port: 8080}}]\n\
+         endpoints: [{{addresses: [10.0.0.1], conditions: {{ready: {ready}}}}}]\n"
+    )
 }
 
 /// A running controller. Killed when dropped; what it said is printed then.

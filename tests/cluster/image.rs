@@ -10,7 +10,7 @@ use crate::kubectl::said;
 /// Most bytes of the image as a registry keeps it and a node pulls it.
 const IMAGE_BYTES_MAX: u64 = 25_000_000;
 /// Most bytes of what it holds, unpacked.
-const UNPACKED_BYTES_MAX: u64 = 32_000_000;
+const UNPACKED_BYTES_MAX: u64 = 25_000_000;
 /// As buildah stores it.
 const IMAGE: &str = "localhost/reveille:0.1.0";
 
@@ -43,7 +43,8 @@ fn the_image_is_small_static_and_runs_as_nobody() {
 
     let container = buildah(&["from", "--pull-never", IMAGE]);
     let root = buildah(&["mount", &container]);
-    let length = |path: &str| std::fs::metadata(format!("{root}/{path}")).unwrap().len();
+    // The second name of a program that both share is a link, and takes nothing.
+    let length = |path: &str| std::fs::symlink_metadata(format!("{root}/{path}")).unwrap().len();
     let held = ["usr/local/bin/reveille", "usr/local/bin/reveille-controller", "etc/ssl/certs/ca-certificates.crt"];
     let held: u64 = held.into_iter().map(length).sum();
     assert!(held < UNPACKED_BYTES_MAX, "it holds {held} bytes");
@@ -51,6 +52,8 @@ fn the_image_is_small_static_and_runs_as_nobody() {
     for program in ["reveille", "reveille-controller"] {
         let output = inside(&root, program, &["--help"]);
         assert!(output.status.success(), "{program}: {}", said(&output));
+        let usage = format!("Usage: {program} ");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&usage), "{program}: {}", said(&output));
     }
     // Makes the HTTP client, which refuses to be made without certificate authorities, and gets as far as dialling. A
     // bare chroot has no random device, so the event brings its id.

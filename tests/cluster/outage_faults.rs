@@ -43,8 +43,9 @@ async fn an_expired_watch_is_listed_anew_and_nothing_is_dropped() {
     both.trigger("late", &late);
     let (lists, faults) = (both.proxy.seen(&Method::GET, "*/triggers?&limit=*"), both.proxy.faults());
     both.proxy.heal();
-    both.proxy.fail_next(10, None, WATCHES, Fault::ExpireWatch);
-    met(&both, faults + 10).await;
+    // More than there are watches, so that each meets one.
+    both.proxy.fail_next(20, None, WATCHES, Fault::ExpireWatch);
+    met(&both, faults + 20).await;
     both.dropped("gone").await;
     both.served("late", &late).await;
     both.stage.trigger("late", "True", "").await;

@@ -7,12 +7,12 @@ use broker::clock::UnixMicros;
 use broker::event::decode::{decode_batch, decode_binary, decode_structured};
 use broker::event::encode::{BATCH_JSON, STRUCTURED_JSON, encode_batch, encode_binary, encode_structured};
 use broker::event::{BlockError, BodyKind, Event, SpecVersion, json};
-use broker::log::Offset;
 use broker::log::segment::footer::decode_footer;
 use broker::log::segment::format::{
     FileHeader, NewFrame, SegmentId, decode_file_header, decode_frame, encode_file_header, encode_frame,
 };
 use broker::log::segment::record::split_record;
+use broker::log::{LogId, Offset};
 use broker::names::BrokerKey;
 use broker::state::checkpoint::decode_checkpoint;
 use broker::state::codec::{decode_cursor, encode_cursor};
@@ -263,6 +263,7 @@ fn cursor_seeds() -> Vec<Vec<u8>> {
     let cursor = Cursor {
         incarnation: Some("e0f2b1d4-uid".into()),
         broker,
+        log: LogId::default(),
         began: Offset(3),
         scanned: Offset(1_000_000),
         unsettled,

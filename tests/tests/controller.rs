@@ -10,6 +10,8 @@
 mod controller_broker;
 #[path = "../cluster/controller_faults.rs"]
 mod controller_faults;
+#[path = "../cluster/controller_ingress.rs"]
+mod controller_ingress;
 #[path = "../cluster/controller_setup.rs"]
 mod controller_setup;
 #[path = "../cluster/controller_trigger.rs"]

@@ -27,12 +27,16 @@ mod manifests;
 mod observe;
 #[path = "../it/order.rs"]
 mod order;
+#[path = "../it/orphans.rs"]
+mod orphans;
 #[path = "../it/publish.rs"]
 mod publish;
 #[path = "../it/restart.rs"]
 mod restart;
 #[path = "../it/sdk.rs"]
 mod sdk;
+#[path = "../it/signals.rs"]
+mod signals;
 #[path = "../it/wake.rs"]
 mod wake;
 

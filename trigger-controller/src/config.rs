@@ -10,6 +10,7 @@ use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use crate::plan::Settings;
+use crate::world::Place;
 
 /// Shortest `--lease-duration`: below it a busy API server would cost the lead.
 const LEASE_MIN: Duration = Duration::from_secs(2);
@@ -45,12 +46,16 @@ pub(crate) struct Config {
     /// Name of the Service in front of the broker's ingress
     #[arg(long, value_name = "NAME", env = "REVEILLE_INGRESS_SERVICE", default_value = "reveille-broker")]
     pub(crate) ingress_service: String,
-    /// Namespace of that Service [default: --namespace]
+    /// Namespace of that Service, whose EndpointSlices the controller must be allowed to watch [default: --namespace]
     #[arg(long, value_name = "NAME", env = "REVEILLE_INGRESS_NAMESPACE")]
     pub(crate) ingress_namespace: Option<String>,
-    /// What the addresses of Brokers begin with, in place of the Service: URL/NAMESPACE/BROKER
+    /// What the addresses of Brokers begin with, in place of the Service: URL/NAMESPACE/BROKER. Whether anything
+    /// answers there is not looked at
     #[arg(long, value_name = "URL", env = "REVEILLE_INGRESS_URL")]
     pub(crate) ingress_url: Option<String>,
+    /// How long the Service may be without a ready pod, as in a restart, before Brokers say so, as an ISO 8601 duration
+    #[arg(long, value_name = "PERIOD", env = "REVEILLE_INGRESS_GRACE", default_value = "PT30S")]
+    pub(crate) ingress_grace: String,
     /// DNS domain of the cluster [default: as in /etc/resolv.conf, else cluster.local]
     #[arg(long, value_name = "DOMAIN", env = "REVEILLE_CLUSTER_DOMAIN")]
     pub(crate) cluster_domain: Option<String>,
@@ -69,7 +74,7 @@ pub(crate) struct Config {
     /// How log lines look
     #[arg(long, value_name = "FORMAT", env = "REVEILLE_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or per module as in `info,reveille_controller::watch=debug`
+    /// What is logged: error, warn, info, debug, trace, or per module as in `info,trigger_controller::watch=debug`
     #[arg(long, value_name = "LEVELS", env = "REVEILLE_LOG_LEVEL", default_value = "info")]
     pub(crate) log_level: String,
     /// Once the health port is open, print its address to stdout as one line of JSON
@@ -85,6 +90,7 @@ pub(crate) struct Config {
 pub(crate) struct Times {
     pub(crate) lease: Duration,
     pub(crate) api_timeout: Duration,
+    pub(crate) ingress_grace: Duration,
 }
 
 impl Config {
@@ -114,6 +120,8 @@ impl Config {
         let lease = period("--lease-duration", &self.lease_duration, &whole, "whole seconds, 2 or more".to_owned());
         let range = "between PT2S and PT290S".to_owned();
         let api = period("--api-timeout", &self.api_timeout, &|length| API_TIMEOUT.contains(&length), range);
+        let any = |_: Duration| true;
+        let ingress_grace = period("--ingress-grace", &self.ingress_grace, &any, String::new());
         if let Some(url) = &self.ingress_url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         {
@@ -122,7 +130,7 @@ impl Config {
         if let Err(error) = self.log_level.parse::<tracing_subscriber::EnvFilter>() {
             faults.push(format!("--log-level `{}`: {error}; use for instance `info`", self.log_level));
         }
-        if faults.is_empty() { Ok(Times { lease, api_timeout: api }) } else { Err(faults.join("\n")) }
+        if faults.is_empty() { Ok(Times { lease, api_timeout: api, ingress_grace }) } else { Err(faults.join("\n")) }
     }
 
     /// What plans are made by.
@@ -133,7 +141,9 @@ impl Config {
             || format!("http://{}.{namespace}.svc.{cluster_domain}", self.ingress_service),
             |url| url.trim_end_matches('/').to_owned(),
         );
-        Settings { default_class: self.default_class, cluster_domain, ingress_url }
+        let service = Place::new(namespace, &self.ingress_service);
+        let ingress_service = self.ingress_url.is_none().then_some(service);
+        Settings { default_class: self.default_class, cluster_domain, ingress_url, ingress_service }
     }
 }
 
@@ -162,7 +172,11 @@ mod tests {
             (&["--ingress-service", "s", "--ingress-namespace", "n", "--cluster-domain", "d"], "http://s.n.svc.d"),
             (&["--ingress-url", "https://events.example/in/"], "https://events.example/in"),
         ] {
-            assert_eq!(config(arguments).completed().settings().ingress_url, url);
+            let settings = config(arguments).completed().settings();
+            assert_eq!(settings.ingress_url, url);
+            let looked_at =
+                settings.ingress_service.map(|service| format!("http://{}.{}.svc", service.name, service.namespace));
+            assert!(looked_at.map_or_else(|| url.starts_with("https:"), |service| url.starts_with(&service)), "{url}");
         }
     }
 

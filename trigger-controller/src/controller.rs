@@ -23,7 +23,7 @@ use crate::metrics::{KindLabel, Metrics};
 use crate::plan::{Settings, plan};
 use crate::queue::Queue;
 use crate::reconcile::{Writer, due};
-use crate::watch::{self, NOTES_MAX, Note, What};
+use crate::watch::{self, NOTES_MAX, Note, Part, What};
 use crate::world::{Gvk, Key, Kind, KindState, World, base_kinds};
 
 /// Writes at once: enough to use an API server well, and far below what its fairness allows one client.
@@ -44,6 +44,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     /// Seconds after which a watch is begun anew, and a silent one counts as dead.
     pub(crate) watch_timeout_seconds: u32,
+    /// How long the data plane may be without a ready endpoint before that is said.
+    pub(crate) ingress_grace: Duration,
 }
 
 /// The loop, see the module.
@@ -55,6 +57,8 @@ pub(crate) struct Controller {
     watches: HashMap<Gvk, JoinHandle<()>>,
     /// Since when an object waits for what it refers to.
     pending: HashMap<Key, Instant>,
+    /// When a data plane without a ready endpoint counts as gone.
+    data_plane_until: Option<Instant>,
     notes: mpsc::Receiver<Note>,
     notes_to: mpsc::Sender<Note>,
 }
@@ -78,6 +82,7 @@ impl Controller {
             writes: JoinSet::new(),
             watches: HashMap::new(),
             pending: HashMap::new(),
+            data_plane_until: None,
             notes,
             notes_to,
         }
@@ -85,7 +90,7 @@ impl Controller {
 
     /// Runs until `stop`; writes under way are dropped then.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        for gvk in base_kinds() {
+        for gvk in self.base_kinds() {
             self.watch(gvk);
         }
         let mut leads = false;
@@ -101,6 +106,7 @@ impl Controller {
                     }
                 }
                 () = sleep_until(wake) => {}
+                () = sleep_until(self.data_plane_until) => self.give_data_plane_up(),
             }
             let now = self.parts.leadership.holds();
             if now != leads {
@@ -129,10 +135,22 @@ impl Controller {
         }
     }
 
+    /// The kinds that are watched whoever refers to them.
+    fn base_kinds(&self) -> impl Iterator<Item = Gvk> + use<> {
+        let looked_at = self.parts.settings.ingress_service.is_some();
+        base_kinds().into_iter().filter(move |gvk| looked_at || *gvk != Gvk::endpoint_slice())
+    }
+
     fn watch(&mut self, gvk: Gvk) {
+        let slices = gvk == Gvk::endpoint_slice();
+        let part = self.parts.settings.ingress_service.as_ref().filter(|_| slices).map(|service| Part {
+            namespace: service.namespace.clone(),
+            labels: format!("kubernetes.io/service-name={}", service.name),
+        });
         let handle = watch::start(
             self.parts.client.clone(),
             gvk.clone(),
+            part,
             self.parts.watch_timeout_seconds,
             self.notes_to.clone(),
             self.parts.metrics.clone(),
@@ -154,7 +172,26 @@ impl Controller {
             self.queue.add(key, now);
         }
         self.follow_references();
+        self.follow_data_plane(now);
         self.tell_readiness();
+    }
+
+    /// A data plane that restarts is not gone: every Broker and Trigger would be written twice for nothing.
+    fn follow_data_plane(&mut self, now: Instant) {
+        if !self.world.data_plane_falters() {
+            self.data_plane_until = None;
+        } else if self.data_plane_until.is_none() {
+            tracing::warn!("the broker has no ready endpoint");
+            self.data_plane_until = Some(now + self.parts.ingress_grace);
+        }
+    }
+
+    fn give_data_plane_up(&mut self) {
+        self.data_plane_until = None;
+        let now = Instant::now();
+        for key in self.world.give_data_plane_up() {
+            self.queue.add(key, now);
+        }
     }
 
     fn apply(&mut self, note: &Note) -> BTreeSet<Key> {
@@ -177,7 +214,7 @@ impl Controller {
     /// Watches the kinds that are referred to, and no others.
     fn follow_references(&mut self) {
         let mut wanted = self.world.wanted();
-        wanted.extend(base_kinds());
+        wanted.extend(self.base_kinds());
         let unwanted: Vec<Gvk> = self.watches.keys().filter(|gvk| !wanted.contains(gvk)).cloned().collect();
         for gvk in unwanted {
             if let Some(handle) = self.watches.remove(&gvk) {

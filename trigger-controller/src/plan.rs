@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 
 use schemas::annotations::BROKER_CLASS;
 use schemas::broker::CLASS;
-use schemas::conditions::{ADDRESSABLE, ConditionStatus, DEAD_LETTER_SINK_RESOLVED, SPEC_VALID};
+use schemas::conditions::{ADDRESSABLE, ConditionStatus, DEAD_LETTER_SINK_RESOLVED, INGRESS_READY, SPEC_VALID};
 use schemas::destination::Destination;
 use serde_json::{Value, json};
 
 use crate::resolve::{Context, Resolved, Why, resolve};
 use crate::status::Finding;
 use crate::validate::{Area, Faults};
-use crate::world::{Key, Kind, Place, Subject, World};
+use crate::world::{Key, Kind, Place, Standing, Subject, World};
 
 /// What is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) cluster_domain: String,
     /// What a Broker's address begins with, without a slash at the end.
     pub(crate) ingress_url: String,
+    /// The Service behind that address; `None` where it is not known to be one.
+    pub(crate) ingress_service: Option<Place>,
 }
 
 /// What a status should be.
@@ -90,9 +92,43 @@ pub(crate) fn broker(world: &World, place: &Place, subject: &Subject, settings: 
     plan.claim = subject.annotation(BROKER_CLASS).is_none();
     plan.findings.push(rest(&faults));
     plan.findings.push(Finding::holds(ADDRESSABLE));
+    if let Some(service) = &settings.ingress_service {
+        let finding = ingress(world.data_plane(), service);
+        plan.pending |= finding.reason == RESOLVING;
+        plan.findings.push(finding);
+    }
     let sink = sink(world, place, subject, &faults, settings);
     plan.add_sink(sink, DEAD_LETTER_SINK_RESOLVED);
     plan
+}
+
+/// The reason of everything that has not been read yet.
+const RESOLVING: &str = "Resolving";
+
+/// Whether events can be published to any Broker.
+fn ingress(data_plane: Standing<'_>, service: &Place) -> Finding {
+    let Place { namespace, name } = service;
+    match data_plane {
+        Standing::Served => Finding::holds(INGRESS_READY),
+        Standing::Unserved => {
+            let message = format!(
+                "No pod of the broker is ready behind Service `{name}` in namespace {namespace}, so nothing can be \
+                 published; `kubectl -n {namespace} get pods` shows the pods, `kubectl -n {namespace} describe service \
+                 {name}` what it selects"
+            );
+            Finding::fails(INGRESS_READY, "NoReadyEndpoint", message)
+        }
+        Standing::Unread => {
+            Finding::unknown(INGRESS_READY, RESOLVING, "The controller is still reading EndpointSlices".to_owned())
+        }
+        Standing::Hidden(words) => {
+            let message = format!(
+                "The controller cannot see whether the broker is up ({words}); let it get, list and watch \
+                 EndpointSlices in namespace {namespace}"
+            );
+            Finding::unknown(INGRESS_READY, "EndpointSlicesUnavailable", message)
+        }
+    }
 }
 
 fn rest(faults: &Faults) -> Finding {

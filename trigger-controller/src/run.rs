@@ -48,6 +48,7 @@ pub(crate) async fn run(config: Config, times: Times) -> anyhow::Result<()> {
         leadership,
         readiness: readiness.clone(),
         metrics,
+        ingress_grace: times.ingress_grace,
         watch_timeout_seconds: u32::try_from(times.api_timeout.as_secs()).unwrap_or(u32::MAX),
     };
     // Writes must have stopped before the lead is given up.

@@ -1,4 +1,4 @@
-//! One watch per kind, for all namespaces.
+//! One watch per kind, for all namespaces or for a part of the kind.
 //!
 //! *Responsibility*: finds out by discovery whether the API server has the kind, lists it, watches it, and goes on
 //! through every failure. *Outputs*: [`Note`]s in one bounded channel. *Invariants*: the consumer slow, the watch
@@ -56,15 +56,24 @@ pub(crate) enum What {
     Refused(KindState),
 }
 
-/// Starts the watch of a kind; it ends when the handle is aborted or nobody hears the notes any more.
+/// A part of a kind: the objects of one namespace that bear a label.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) namespace: String,
+    /// As a label selector.
+    pub(crate) labels: String,
+}
+
+/// Starts the watch of a kind, or of a part of it; it ends when the handle is aborted or nobody hears the notes any more.
 pub(crate) fn start(
     client: Client,
     gvk: Gvk,
+    part: Option<Part>,
     timeout_seconds: u32,
     notes: mpsc::Sender<Note>,
     metrics: Metrics,
 ) -> JoinHandle<()> {
-    let watch = Watch { client, gvk, timeout_seconds, notes, metrics };
+    let watch = Watch { client, gvk, part, timeout_seconds, notes, metrics };
     tokio::spawn(async move {
         let _ = watch.run().await;
     })
@@ -111,6 +120,7 @@ impl Backoff for Calm {
 struct Watch {
     client: Client,
     gvk: Gvk,
+    part: Option<Part>,
     timeout_seconds: u32,
     notes: mpsc::Sender<Note>,
     metrics: Metrics,
@@ -145,12 +155,19 @@ impl Watch {
         if capabilities.scope == Scope::Cluster {
             tracing::debug!(kind = self.gvk.kind, "kind is not namespaced; references to it lead nowhere");
         }
-        Ok(Api::all_with(self.client.clone(), &resource))
+        let client = self.client.clone();
+        Ok(match &self.part {
+            Some(part) => Api::namespaced_with(client, &part.namespace, &resource),
+            None => Api::all_with(client, &resource),
+        })
     }
 
     /// Follows the watch until the kind turns out missing or forbidden. Whether it was listed at all.
     async fn follow(&self, api: Api<DynamicObject>, failures: &mut usize) -> Result<bool, Unheard> {
-        let config = watcher::Config::default().timeout(self.timeout_seconds);
+        let mut config = watcher::Config::default().timeout(self.timeout_seconds);
+        if let Some(part) = &self.part {
+            config = config.labels(&part.labels);
+        }
         let mut events = std::pin::pin!(watcher(api, config).backoff(Calm::default()));
         let mut listed = false;
         while let Some(event) = events.next().await {

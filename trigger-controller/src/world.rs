@@ -6,6 +6,7 @@
 //! synchronous; an object of any shape is taken, what cannot be read of it counts as absent. *Not here*: watching,
 //! deciding, writing.
 
+mod data_plane;
 mod index;
 mod object;
 
@@ -16,9 +17,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
+pub(crate) use data_plane::Standing;
 pub(crate) use index::{Reference, broker_name, references};
 pub(crate) use object::{FIELD_MANAGER, PortFacts, ServiceFacts, Subject, Target, Workload};
 
+use data_plane::DataPlane;
 use index::Index;
 
 /// Most kinds watched because something refers to them: a watch costs a connection, and real clusters have a handful
@@ -60,6 +63,11 @@ impl Gvk {
 
     pub(crate) fn stateful_set() -> Self {
         Self::new("apps/v1", "StatefulSet")
+    }
+
+    /// Watched of the data plane's Service alone.
+    pub(crate) fn endpoint_slice() -> Self {
+        Self::new("discovery.k8s.io/v1", "EndpointSlice")
     }
 
     pub(crate) fn api_version(&self) -> String {
@@ -152,6 +160,7 @@ pub(crate) struct World {
     shelves: HashMap<Gvk, Shelf>,
     workloads: BTreeMap<(Place, Gvk), Workload>,
     index: Index,
+    data_plane: DataPlane,
 }
 
 impl World {
@@ -169,6 +178,9 @@ impl World {
         if changed {
             dirty = self.index.concerned(gvk, &place);
         }
+        if *gvk == Gvk::endpoint_slice() && self.data_plane.set(&place, Some(object)) {
+            dirty.extend(self.keys());
+        }
         if let Some(kind) = subject_kind(gvk) {
             self.apply_subject(Key { kind, place }, object, &mut dirty);
         } else if is_workload(gvk) {
@@ -185,6 +197,9 @@ impl World {
     pub(crate) fn delete(&mut self, gvk: &Gvk, place: &Place) -> BTreeSet<Key> {
         self.shelf(gvk).objects.remove(place);
         let mut dirty = self.index.concerned(gvk, place);
+        if *gvk == Gvk::endpoint_slice() {
+            self.data_plane.set(place, None);
+        }
         if let Some(kind) = subject_kind(gvk) {
             let key = Key { kind, place: place.clone() };
             self.subjects.remove(&key);
@@ -232,7 +247,7 @@ impl World {
             return BTreeSet::new();
         }
         shelf.state = state;
-        if *gvk == Gvk::broker() || is_workload(gvk) {
+        if *gvk == Gvk::broker() || *gvk == Gvk::endpoint_slice() || is_workload(gvk) {
             return self.subjects.keys().cloned().collect();
         }
         self.index.concerned_by_kind(gvk)
@@ -323,6 +338,22 @@ impl World {
             .filter(move |workload| workload.namespace == namespace && workload.is_selected_by(selector))
     }
 
+    /// How the broker's data plane stands.
+    pub(crate) fn data_plane(&self) -> Standing<'_> {
+        self.data_plane.standing(self.state(&Gvk::endpoint_slice()))
+    }
+
+    /// Whether the data plane has no ready endpoint and counts as served all the same.
+    pub(crate) fn data_plane_falters(&self) -> bool {
+        self.data_plane.falters()
+    }
+
+    /// The data plane has faltered for too long.
+    pub(crate) fn give_data_plane_up(&mut self) -> BTreeSet<Key> {
+        self.data_plane.give_up();
+        self.subjects.keys().cloned().collect()
+    }
+
     /// The kinds that objects of ours refer to, besides those always watched; at most [`KINDS_MAX`].
     pub(crate) fn wanted(&self) -> BTreeSet<Gvk> {
         self.index.kinds().filter(|gvk| !base_kinds().contains(gvk)).take(KINDS_MAX).cloned().collect()
@@ -330,8 +361,8 @@ impl World {
 }
 
 /// The kinds that are always watched.
-pub(crate) fn base_kinds() -> [Gvk; 5] {
-    [Gvk::broker(), Gvk::trigger(), Gvk::service(), Gvk::deployment(), Gvk::stateful_set()]
+pub(crate) fn base_kinds() -> [Gvk; 6] {
+    [Gvk::broker(), Gvk::trigger(), Gvk::service(), Gvk::deployment(), Gvk::stateful_set(), Gvk::endpoint_slice()]
 }
 
 /// Which kind of ours it is, if any.

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::dispatch::status::StatusBoard;
-use crate::log::LogSet;
+use crate::log::{LogSet, Orphans};
 use crate::state::StateStore;
 use crate::triggers::TableSource;
 use refusal::Refusal;
@@ -42,6 +42,8 @@ use refusal::Refusal;
 pub struct AdminParts {
     /// The open logs.
     pub logs: LogSet,
+    /// Those of Brokers that are gone.
+    pub orphans: Orphans,
     /// How dispatch stands.
     pub board: StatusBoard,
     /// The Brokers and Triggers that are configured.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use schemas::admin::{BrokerItem, Lag, List, TriggerItem, TriggerState};
+use schemas::admin::{BrokerItem, Lag, List, OrphanDetail, TriggerItem, TriggerState};
 
 use super::AdminParts;
 use super::extract::{Parameters, Segments};
 use super::refusal::Refusal;
 use crate::clock::UnixMicros;
 use crate::dispatch::status::TriggerStatus;
-use crate::log::{Bounds, Health};
+use crate::log::{Bounds, Health, Orphan};
 use crate::names::{BrokerKey, TriggerKey};
 use crate::triggers::{Table, TriggerEntry};
 use crate::wake::WakeState;
@@ -27,7 +27,12 @@ pub(super) async fn brokers(
     let mut keys: BTreeSet<BrokerKey> = table.brokers.keys().cloned().collect();
     keys.extend(parts.logs.all().iter().map(|logs| logs.key.clone()));
     let wanted = |key: &&BrokerKey| parameters.get("namespace").is_none_or(|ns| key.namespace.as_str() == ns);
-    let items = keys.iter().filter(wanted).map(|key| broker_item(&parts, &table, key)).collect();
+    let mut items: Vec<_> = keys.iter().filter(wanted).map(|key| broker_item(&parts, &table, key)).collect();
+    // One that has just come back is no orphan any more.
+    let orphans = parts.orphans.all();
+    let gone = orphans.iter().filter(|orphan| !keys.contains(&orphan.key) && wanted(&&orphan.key));
+    items.extend(gone.map(orphan_item));
+    items.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     Ok(Json(List { items }))
 }
 
@@ -41,6 +46,10 @@ pub(super) async fn broker(
     let table = parts.table.current();
     let key = BrokerKey::parse(&namespace, &name).ok();
     let known = |key: &BrokerKey| table.brokers.contains_key(key) || parts.logs.get(&namespace, &name).is_some();
+    let orphans = parts.orphans.all();
+    if let Some(orphan) = orphans.iter().find(|orphan| key.as_ref() == Some(&orphan.key) && !known(&orphan.key)) {
+        return Ok(Json(orphan_item(orphan)));
+    }
     let key = key.filter(known).ok_or_else(|| {
         Refusal::not_found(format!(
             "there is no Broker {namespace}/{name}; `reveille brokers ls` lists those there are"
@@ -70,6 +79,34 @@ fn broker_item(parts: &AdminParts, table: &Table, key: &BrokerKey) -> BrokerItem
         triggers: table.brokers.get(key).map_or(0, |broker| broker.triggers.len() as u64),
         dead_letters: letters.next.0.saturating_sub(letters.first.0),
         health,
+        orphaned: None,
+    }
+}
+
+fn orphan_item(orphan: &Orphan) -> BrokerItem {
+    let bounds = orphan.bounds.unwrap_or_default();
+    let until = orphan.until.to_rfc3339();
+    let held_by: Vec<String> = orphan.held_by.iter().map(ToString::to_string).collect();
+    let health = match held_by.as_slice() {
+        [] => format!("orphaned: the Broker is gone; its log is removed after {until}"),
+        held => format!(
+            "orphaned: the Broker is gone; its log stays while these Triggers have events to get from it: {}; make the \
+             Broker again, or delete them",
+            held.join(", ")
+        ),
+    };
+    BrokerItem {
+        namespace: orphan.key.namespace.to_string(),
+        name: orphan.key.name.to_string(),
+        first_offset: bounds.first.0,
+        next_offset: bounds.next.0,
+        bytes: orphan.disk_bytes,
+        oldest: bounds.oldest.map(UnixMicros::to_rfc3339),
+        newest: bounds.newest.map(UnixMicros::to_rfc3339),
+        triggers: 0,
+        dead_letters: orphan.dead_letters,
+        health,
+        orphaned: Some(OrphanDetail { since: orphan.since.to_rfc3339(), until, held_by }),
     }
 }
 

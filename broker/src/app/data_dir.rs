@@ -62,6 +62,18 @@ impl DataDir {
         self.path.join("state")
     }
 
+    /// Where the directories of Brokers are, by namespace.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// Where directories of Brokers wait to be removed.
+    #[must_use]
+    pub fn removed(&self) -> PathBuf {
+        self.path.join("removed")
+    }
+
     /// Where a Broker's events are.
     #[must_use]
     pub fn events(&self, key: &BrokerKey) -> PathBuf {
@@ -74,8 +86,10 @@ impl DataDir {
         self.broker(key).join("dead-letters")
     }
 
-    fn broker(&self, key: &BrokerKey) -> PathBuf {
-        self.path.join("logs").join(key.namespace.as_str()).join(key.name.as_str())
+    /// Where everything of a Broker is.
+    #[must_use]
+    pub fn broker(&self, key: &BrokerKey) -> PathBuf {
+        self.logs().join(key.namespace.as_str()).join(key.name.as_str())
     }
 }
 

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
+
 use super::data_dir::DataDir;
+use super::store;
 use crate::clock::Clock;
 use crate::config::ServeConfig;
 use crate::log::segment::fs::FileSystem;
@@ -34,13 +37,24 @@ impl LogOpener {
         Self { fs: Arc::new(RealFs), data, options, clock, metrics }
     }
 
-    /// Opens both logs of a Broker; blocks on the disk.
+    /// Opens both logs of a Broker that is there; blocks on the disk.
     ///
     /// # Errors
-    /// [`OpenError`] names file, position and the command that shows the extent of damage.
-    pub(super) fn open(&self, key: &BrokerKey) -> Result<BrokerLogs, OpenError> {
+    /// As [`LogOpener::open`].
+    pub(super) fn adopt(&self, key: &BrokerKey) -> anyhow::Result<BrokerLogs> {
+        let logs = self.open(key)?;
+        store::adopt(&self.data, key).context("cannot note that the broker is back")?;
+        Ok(logs)
+    }
+
+    /// Opens both logs of a Broker, and changes nothing else; blocks on the disk.
+    ///
+    /// # Errors
+    /// They name file, position and the command that shows the extent of damage.
+    pub(super) fn open(&self, key: &BrokerKey) -> anyhow::Result<BrokerLogs> {
         Ok(BrokerLogs {
             key: key.clone(),
+            id: store::log_id(&self.data, key).context("cannot tell which log it is")?,
             events: self.open_one(key, &self.data.events(key))?,
             dead_letters: self.open_one(key, &self.data.dead_letters(key))?,
         })

@@ -1,8 +1,8 @@
 //! Opens and closes logs as Brokers come and go.
 //!
 //! It stands between the source of the table and its readers: a Broker's logs are open before dispatch hears of the
-//! Broker, and closed after it has left the table. What a removed Broker stored stays on disk, so that a Broker
-//! deleted by mistake comes back with its events.
+//! Broker, and closed after it has left the table. What a removed Broker stored stays for a while ([`super::orphans`]),
+//! so that a Broker deleted by mistake comes back with its events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::LogOpener;
+use super::orphans::{OrphanKeeper, REVIEW_EVERY};
 use crate::health::Readiness;
 use crate::log::{BrokerLogs, LogSet};
 use crate::names::BrokerKey;
@@ -27,6 +28,7 @@ pub(super) struct LogKeeper {
     pub(super) logs: LogSet,
     pub(super) opener: Arc<LogOpener>,
     pub(super) readiness: Readiness,
+    pub(super) orphans: OrphanKeeper,
 }
 
 /// What has to change for a table.
@@ -46,14 +48,14 @@ fn plan(open: &BTreeSet<BrokerKey>, table: &Table) -> Plan {
 
 impl LogKeeper {
     /// Brings the logs in step with the present table, tells downstream, and says which Brokers could not be opened.
-    pub(super) async fn apply(&self, table: &Arc<Table>) -> Vec<BrokerKey> {
+    pub(super) async fn apply(&mut self, table: &Arc<Table>) -> Vec<BrokerKey> {
         let open = self.logs.all().iter().map(|logs| logs.key.clone()).collect();
         let plan = plan(&open, table);
         let mut failed = Vec::new();
         for key in plan.open {
             let opener = self.opener.clone();
             let wanted = key.clone();
-            let opened = tokio::task::spawn_blocking(move || opener.open(&wanted)).await;
+            let opened = tokio::task::spawn_blocking(move || opener.adopt(&wanted)).await;
             match opened {
                 Ok(Ok(logs)) => self.logs.insert(logs),
                 Ok(Err(error)) => {
@@ -69,7 +71,9 @@ impl LogKeeper {
         let closing: Vec<Arc<BrokerLogs>> = plan.close.iter().filter_map(|key| self.logs.remove(key)).collect();
         self.downstream.publish(Table::clone(table));
         for logs in closing {
-            tracing::info!(broker = %logs.key, "broker removed, its log stays on disk");
+            let stays = self.orphans.grace().as_secs();
+            tracing::info!(broker = %logs.key, "broker removed, its log stays on disk for {stays} s");
+            self.orphans.closing(&logs);
             logs.events.close().await;
             logs.dead_letters.close().await;
         }
@@ -81,14 +85,21 @@ impl LogKeeper {
         failed
     }
 
-    /// Follows the table until `stop`.
-    pub(super) async fn run(mut self, mut failed: Vec<BrokerKey>, stop: CancellationToken) {
+    /// Follows the table, of which `applied` is in force, until `stop`.
+    pub(super) async fn run(mut self, mut applied: Arc<Table>, mut failed: Vec<BrokerKey>, stop: CancellationToken) {
         loop {
+            self.orphans.review(&applied).await;
             let retry = async {
                 if failed.is_empty() {
                     std::future::pending::<()>().await;
                 }
                 tokio::time::sleep(REOPEN_AFTER).await;
+            };
+            let review = async {
+                if !self.orphans.is_busy() {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(REVIEW_EVERY).await;
             };
             let table = tokio::select! {
                 () = stop.cancelled() => return,
@@ -96,9 +107,11 @@ impl LogKeeper {
                     Some(table) => table,
                     None => return,
                 },
+                () = review => continue,
                 () = retry => self.source.current(),
             };
             failed = self.apply(&table).await;
+            applied = table;
         }
     }
 }
@@ -108,6 +121,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::app::orphans::OrphanParts;
     use crate::log::Retention;
     use crate::triggers::BrokerEntry;
 
@@ -136,16 +150,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = Arc::new(crate::app::DataDir::claim(dir.path()).unwrap());
         let config = crate::config::ServeConfig::local(dir.path().join("data"), dir.path().join("manifests"));
-        let opener = LogOpener::new(data, &config, crate::clock::Clock::system(), crate::metrics::Metrics::new());
+        let (clock, metrics) = (crate::clock::Clock::system(), crate::metrics::Metrics::new());
+        let opener = Arc::new(LogOpener::new(data.clone(), &config, clock.clone(), metrics.clone()));
+        let orphans = OrphanKeeper::new(OrphanParts {
+            data,
+            grace: Duration::ZERO,
+            clock,
+            state: Arc::new(crate::state::MemoryStore::new()),
+            metrics,
+            opener: opener.clone(),
+            shown: crate::log::Orphans::new(),
+            stop: CancellationToken::new(),
+        });
         let ((_, source), (downstream, _)) = (TableSource::new(), TableSource::new());
         let (logs, readiness) = (LogSet::new(), Readiness::new());
-        let keeper = LogKeeper {
-            source,
-            downstream,
-            logs: logs.clone(),
-            opener: Arc::new(opener),
-            readiness: readiness.clone(),
-        };
+        let mut keeper =
+            LogKeeper { source, downstream, logs: logs.clone(), opener, readiness: readiness.clone(), orphans };
         keeper.apply(&Arc::new(Table { knowledge: Knowledge::Nothing, ..Table::default() })).await;
         assert!(logs.is_incomplete() && readiness.until_triggers_loaded().now_or_never().is_none());
         let entry = BrokerEntry {

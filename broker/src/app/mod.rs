@@ -5,10 +5,13 @@
 //! and what was delivered is remembered.
 
 mod data_dir;
+mod doors;
 mod engine;
 mod keeper;
 mod listen;
+mod orphans;
 mod serve;
+mod store;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use listen::Addrs;
@@ -29,15 +32,15 @@ use crate::{drain, telemetry};
 pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let telemetry = telemetry::init(config.log_format, &config.log_level)?;
     let print_addrs = config.print_addrs;
+    // Before anything takes time, so that no signal is missed; one that comes during the start is obeyed right after.
+    let mut signals = drain::StopSignals::install().context("cannot wait for signals")?;
     let running = start(config, telemetry).await?;
     let addrs = running.addrs();
     tracing::info!(ingress = %addrs.ingress, health = %addrs.health, admin = %addrs.admin, "listening");
-    let signal = drain::requested();
-    tokio::pin!(signal);
     let early = tokio::select! {
         biased;
         () = running.until_loaded() => None,
-        early = &mut signal => Some(early),
+        early = signals.asked() => Some(early),
     };
     let asked = match early {
         Some(asked) => asked,
@@ -46,11 +49,10 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
             if print_addrs {
                 print(&addrs)?;
             }
-            signal.await
+            signals.asked().await
         }
     };
-    let signal = asked.context("cannot wait for signals")?;
-    tracing::info!(signal, "stopping: no new events, finishing what is under way");
+    tracing::info!(signal = asked.name(), "stopping: no new events, finishing what is under way");
     let result = running.stop().await;
     tracing::info!("stopped");
     result

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::Router;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::data_dir::DataDir;
+use super::doors::{Doors, Listeners};
 use super::engine::LogOpener;
 use super::keeper::LogKeeper;
-use super::listen::{Addrs, bind};
+use super::listen::Addrs;
+use super::orphans::{OrphanKeeper, OrphanParts};
 use crate::admin::{self, AdminParts, Token};
 use crate::clock::Clock;
 use crate::conditions::ConditionWriter;
@@ -24,15 +24,14 @@ use crate::config::{ServeConfig, Size};
 use crate::deliver::Transport;
 use crate::deliver::http::{HttpOptions, HttpTransport};
 use crate::dispatch::status::StatusBoard;
-use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher};
+use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher, FLUSH_GRACE, flush_by};
 use crate::health::{HealthParts, LagReporter, Readiness};
-use crate::ingress::server::{self, Drained, ServerLimits};
 use crate::ingress::{self, IngressLimits, IngressState};
-use crate::log::LogSet;
 use crate::log::segment::RealFs;
+use crate::log::segment::fs::FileSystem;
+use crate::log::{LogSet, Orphans};
 use crate::metrics::Metrics;
 use crate::resolve::{Directory, Routed, feed};
-use crate::state::StateStore;
 use crate::state::sled::{Options as StateOptions, SledStore};
 use crate::telemetry::TelemetryHandle;
 use crate::triggers::TableSource;
@@ -44,14 +43,8 @@ use crate::wake::each::EachWaker;
 use crate::wake::exec::{ExecWaker, STOP_GRACE};
 use crate::wake::scale::ScaleWaker;
 
-/// Connections of the CLI and of probes open at once: a few operators, a kubelet, a Prometheus.
-const SIDE_CONNECTIONS: usize = 64;
-
 /// How long a publisher waits for a Broker that is not known: about what news from the API server may take.
 const UNKNOWN_BROKER_WAIT: Duration = Duration::from_secs(2);
-
-/// How long the side doors wait for their last requests.
-const SIDE_DRAIN: Duration = Duration::from_secs(1);
 
 /// A broker that runs in this process.
 #[derive(Debug)]
@@ -66,15 +59,6 @@ pub struct Running {
     _data: Arc<DataDir>,
 }
 
-/// The three servers, and the two moments at which they end.
-#[derive(Debug)]
-struct Doors {
-    ingress: JoinHandle<Drained>,
-    sides: Vec<JoinHandle<Drained>>,
-    stop_ingress: CancellationToken,
-    stop_sides: CancellationToken,
-}
-
 /// What every part is given.
 #[derive(Debug, Clone)]
 struct Base {
@@ -84,6 +68,7 @@ struct Base {
     board: StatusBoard,
     readiness: Readiness,
     state: Arc<SledStore>,
+    orphans: Orphans,
     stop_table: CancellationToken,
 }
 
@@ -93,6 +78,15 @@ struct Base {
 /// # Errors
 /// One clear line: which address, directory or manifest is the trouble, and what to do.
 pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::Result<Running> {
+    start_on(config, telemetry, Arc::new(RealFs)).await
+}
+
+/// The same with another file system under the checkpoint of cursors.
+async fn start_on(
+    config: ServeConfig,
+    telemetry: TelemetryHandle,
+    checkpoint: Arc<dyn FileSystem>,
+) -> anyhow::Result<Running> {
     config.validate()?;
     let data = Arc::new(DataDir::claim(&config.data)?);
     let token = config.admin_token_file.as_deref().map(Token::read).transpose()?;
@@ -103,7 +97,8 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
         logs: LogSet::new(),
         board: StatusBoard::new(),
         readiness: Readiness::new(),
-        state: Arc::new(open_state(&data, &config)?),
+        state: Arc::new(open_state(&data, &config, checkpoint)?),
+        orphans: Orphans::new(),
         stop_table: CancellationToken::new(),
     };
     let mut triggers = base.triggers(&config, data.clone()).await?;
@@ -115,6 +110,7 @@ pub async fn start(config: ServeConfig, telemetry: TelemetryHandle) -> anyhow::R
     let health = crate::health::router(base.health_parts(telemetry));
     let admin = admin::router(AdminParts {
         logs: base.logs.clone(),
+        orphans: base.orphans.clone(),
         board: base.board.clone(),
         table: triggers.table,
         state: base.state.clone(),
@@ -159,12 +155,23 @@ impl Base {
             None if config.kube => self.kube(config).await?,
             None => bail!("there is no source of Brokers and Triggers; give --manifests DIR or --kube"),
         };
-        let opener = Arc::new(LogOpener::new(data, config, self.clock.clone(), self.metrics.clone()));
+        let opener = Arc::new(LogOpener::new(data.clone(), config, self.clock.clone(), self.metrics.clone()));
+        let orphans = OrphanKeeper::new(OrphanParts {
+            data,
+            grace: config.orphan_grace.0,
+            clock: self.clock.clone(),
+            state: self.state.clone(),
+            metrics: self.metrics.clone(),
+            opener: opener.clone(),
+            shown: self.orphans.clone(),
+            stop: self.stop_table.clone(),
+        });
         let (downstream, table) = TableSource::new();
         let (logs, readiness) = (self.logs.clone(), self.readiness.clone());
-        let keeper = LogKeeper { source, downstream, logs, opener, readiness };
-        let failed = keeper.apply(&keeper.source.current()).await;
-        let tasks = vec![tokio::spawn(keeper.run(failed, self.stop_table.clone())), tokio::spawn(service)];
+        let mut keeper = LogKeeper { source, downstream, logs, opener, readiness, orphans };
+        let table_now = keeper.source.current();
+        let failed = keeper.apply(&table_now).await;
+        let tasks = vec![tokio::spawn(keeper.run(table_now, failed, self.stop_table.clone())), tokio::spawn(service)];
         Ok(Triggers { faults, table, tasks })
     }
 
@@ -265,9 +272,9 @@ fn defaults(config: &ServeConfig) -> Defaults {
     }
 }
 
-fn open_state(data: &DataDir, config: &ServeConfig) -> anyhow::Result<SledStore> {
+fn open_state(data: &DataDir, config: &ServeConfig, files: Arc<dyn FileSystem>) -> anyhow::Result<SledStore> {
     let options = StateOptions { flush_interval: config.state_flush_interval.0, ..StateOptions::default() };
-    Ok(SledStore::open(&data.state(), options, Arc::new(RealFs))?)
+    Ok(SledStore::open(&data.state(), options, files)?)
 }
 
 fn ingress_limits(config: &ServeConfig) -> IngressLimits {
@@ -283,54 +290,6 @@ fn ingress_limits(config: &ServeConfig) -> IngressLimits {
 /// A size as memory counts it.
 fn bytes(size: Size) -> usize {
     usize::try_from(size.0).unwrap_or(usize::MAX)
-}
-
-/// The three sockets before anything is served on them.
-#[derive(Debug)]
-struct Listeners {
-    ingress: TcpListener,
-    health: TcpListener,
-    admin: TcpListener,
-}
-
-impl Listeners {
-    async fn bind(config: &ServeConfig) -> anyhow::Result<Self> {
-        Ok(Self {
-            ingress: bind(config.ingress_addr, "--ingress-addr").await?,
-            health: bind(config.health_addr, "--health-addr").await?,
-            admin: bind(config.admin_addr, "--admin-addr").await?,
-        })
-    }
-
-    fn addrs(&self) -> anyhow::Result<Addrs> {
-        Ok(Addrs {
-            ingress: self.ingress.local_addr()?,
-            health: self.health.local_addr()?,
-            admin: self.admin.local_addr()?,
-        })
-    }
-
-    fn open(
-        self,
-        ingress: Router,
-        health: Router,
-        admin: Router,
-        config: &ServeConfig,
-        stop_sides: CancellationToken,
-    ) -> Doors {
-        let stop_ingress = CancellationToken::new();
-        let wide = ServerLimits {
-            connections: config.max_connections,
-            drain_timeout: config.drain_timeout.0,
-            ..ServerLimits::default()
-        };
-        let narrow =
-            ServerLimits { connections: SIDE_CONNECTIONS, drain_timeout: SIDE_DRAIN, ..ServerLimits::default() };
-        let side = |listener, router| tokio::spawn(server::serve(listener, router, narrow, stop_sides.clone()));
-        let sides = vec![side(self.health, health), side(self.admin, admin)];
-        let ingress = tokio::spawn(server::serve(self.ingress, ingress, wide, stop_ingress.clone()));
-        Doors { ingress, sides, stop_ingress, stop_sides }
-    }
 }
 
 impl Running {
@@ -363,13 +322,14 @@ impl Running {
         for task in self.table_tasks {
             let _ = task.await;
         }
-        let drained = self.dispatcher.drain(Instant::now() + self.drain_timeout).await;
+        let deadline = Instant::now() + self.drain_timeout;
+        let drained = self.dispatcher.drain(deadline).await;
         self.waker.stop().await;
         for logs in self.base.logs.all() {
             logs.events.close().await;
             logs.dead_letters.close().await;
         }
-        let flushed = self.base.state.flush().await;
+        let flushed = flush_by(self.base.state.as_ref(), deadline + FLUSH_GRACE).await;
         self.doors.stop_sides.cancel();
         for side in self.doors.sides {
             let _ = side.await;
@@ -378,3 +338,6 @@ impl Running {
         flushed.context("the state store could not be flushed; the next start repeats some deliveries")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use clap::Subcommand;
-use schemas::admin::{BrokerItem, List};
+use schemas::admin::BrokerItem;
 
-use super::connect::{AdminArgs, Parameter};
+use super::connect::Parameter;
 use super::fault::Fault;
-use super::output::{ListPrinter, OutputArgs, print_one};
 use super::show::{bytes, moment};
+use super::view::View;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -25,9 +25,7 @@ pub(super) struct ListArgs {
     #[command(flatten)]
     scope: NamespaceArgs,
     #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    view: View,
 }
 
 /// Which namespaces.
@@ -51,9 +49,7 @@ pub(super) struct ShowArgs {
     #[arg(short, long, env = "REVEILLE_NAMESPACE", default_value = "default")]
     namespace: String,
     #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    view: View,
 }
 
 impl NamespaceArgs {
@@ -67,14 +63,11 @@ impl NamespaceArgs {
 pub(super) async fn run(command: BrokersCommand, out: &mut impl Write) -> Result<(), Fault> {
     match command {
         BrokersCommand::Ls(args) => {
-            let list: List<BrokerItem> = args.admin.connect()?.get(&["brokers"], &args.scope.parameters()).await?;
-            let mut printer = ListPrinter::new(args.output.form, out);
-            list.items.into_iter().try_for_each(|item| printer.item(item))?;
-            printer.finish("Brokers here; -A looks in all namespaces")
+            let what = "Brokers here; -A looks in all namespaces";
+            args.view.list::<BrokerItem>(&["brokers"], &args.scope.parameters(), what, out).await
         }
         BrokersCommand::Show(args) => {
-            let item: BrokerItem = args.admin.connect()?.get(&["brokers", &args.namespace, &args.name], &[]).await?;
-            print_one(args.output.form, &item, out, describe)
+            args.view.one(&["brokers", &args.namespace, &args.name], &[], describe, out).await
         }
     }
 }

@@ -11,7 +11,7 @@ use super::completion::{self, CompletionArgs};
 use super::demo::{self, DemoArgs};
 use super::dlq::{self, DlqCommand};
 use super::events::{self, EventsCommand};
-use super::fault::Fault;
+use super::fault::{Exit, Fault};
 use super::listen::{self, ListenArgs};
 use super::log::{self, LogCommand};
 use super::output::stdout;
@@ -20,6 +20,7 @@ use super::serve;
 use super::tail::{self, TailArgs};
 use super::triggers::{self, TriggersCommand};
 use crate::config::ServeConfig;
+use crate::drain;
 
 /// A durable CloudEvents broker, and the tools to look into it.
 #[derive(Debug, Parser)]
@@ -80,9 +81,29 @@ enum Command {
     Completion(CompletionArgs),
 }
 
+impl Command {
+    /// Sees to it that SIGTERM and SIGINT end the sub-command, where it does not see to that itself.
+    fn obey_signals(&self) -> std::io::Result<()> {
+        match self {
+            Self::Serve(_) | Self::Demo(_) | Self::Listen(_) | Self::Tail(_) => Ok(()),
+            Self::Send(_)
+            | Self::Events(_)
+            | Self::Brokers(_)
+            | Self::Triggers(_)
+            | Self::Dlq(_)
+            | Self::Bench(_)
+            | Self::Log(_)
+            | Self::Completion(_) => drain::obey_as_first_process(),
+        }
+    }
+}
+
 impl Cli {
     /// Runs the sub-command to its end; the code to exit with.
     pub async fn run(self) -> ExitCode {
+        if let Err(error) = self.command.obey_signals() {
+            return Fault::new(Exit::Failed, format!("cannot wait for signals: {error}")).report();
+        }
         match self.dispatch(stdout).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(fault) => fault.report(),

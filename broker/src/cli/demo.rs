@@ -11,11 +11,10 @@ mod watch;
 use std::io::Write;
 use std::path::PathBuf;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::connect::{AdminArgs, http_client};
 use super::fault::{Exit, Fault};
 use crate::config::LogFormat;
+use crate::drain::StopSignals;
 use crate::{app, telemetry};
 use stage::Stage;
 use story::Story;
@@ -40,8 +39,7 @@ pub(super) struct DemoArgs {
 
 /// Tells the story, and stays up until it is interrupted.
 pub(super) async fn run<W: Write>(args: DemoArgs, out: impl Fn() -> W) -> Result<(), Fault> {
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
+    let mut signals = StopSignals::install()?;
     let stage = Stage::set(args.data.as_deref(), args.free_ports)?;
     for notice in stage.notices() {
         writeln!(out(), "{notice}")?;
@@ -53,15 +51,11 @@ pub(super) async fn run<W: Write>(args: DemoArgs, out: impl Fn() -> W) -> Result
     let story = Story::new(&stage, &addrs, http_client()?, Watch::new(admin));
     let told = tokio::select! {
         told = Box::pin(story.tell(&out)) => told.map(|()| !args.exit),
-        _ = interrupted.recv() => Ok(false),
-        _ = terminated.recv() => Ok(false),
+        _ = signals.asked() => Ok(false),
     };
     if let Ok(true) = told {
         writeln!(out(), "\nCtrl-C ends it.")?;
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
+        signals.asked().await;
     }
     let stopped = Box::pin(running.stop()).await;
     told?;

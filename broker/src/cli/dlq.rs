@@ -5,9 +5,9 @@ use std::io::Write;
 use clap::Subcommand;
 use schemas::admin::DeadLetterItem;
 
-use super::connect::{AdminArgs, BrokerArgs, Parameter};
+use super::connect::Parameter;
 use super::fault::Fault;
-use super::output::{ListPrinter, OutputArgs};
+use super::view::LogView;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -32,11 +32,7 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
     #[command(flatten)]
-    broker: BrokerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    log: LogView,
 }
 
 /// Runs a verb.
@@ -46,12 +42,5 @@ pub(super) async fn run(command: DlqCommand, out: &mut impl Write) -> Result<(),
     parameters.extend(args.trigger.map(|trigger| ("trigger", trigger)));
     parameters.extend(args.reason.map(|reason| ("reason", reason)));
     parameters.extend(args.limit.map(|limit| ("limit", limit.to_string())));
-    let path = ["brokers", &args.broker.namespace, &args.broker.broker, "dead-letters"];
-    let mut lines = args.admin.connect()?.stream(&path, &parameters).await?;
-    let mut printer = ListPrinter::new(args.output.form, out);
-    while let Some(item) = lines.next::<DeadLetterItem>().await? {
-        printer.item(item)?;
-    }
-    printer.finish("dead letters")?;
-    lines.finish()
+    args.log.list::<DeadLetterItem>("dead-letters", &parameters, "dead letters", out).await
 }

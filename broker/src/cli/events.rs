@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use schemas::admin::{EventDetail, EventItem};
 
-use super::connect::{AdminArgs, BrokerArgs, Parameter};
+use super::connect::{BrokerArgs, Parameter};
 use super::fault::{Exit, Fault};
-use super::output::{Form, ListPrinter, OutputArgs, plain, print_one, table};
+use super::output::{plain, table};
 use super::select::{FilterArgs, RangeArgs};
 use super::show::moment;
+use super::view::{LogPlace, LogView};
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -38,11 +39,7 @@ pub(super) struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
-    broker: BrokerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    log: LogView,
 }
 
 /// `events show`
@@ -55,11 +52,7 @@ pub(super) struct ShowArgs {
     #[arg(long)]
     source: Option<String>,
     #[command(flatten)]
-    broker: BrokerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    log: LogView,
 }
 
 /// `events export`
@@ -73,9 +66,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "FILE", default_value = "-")]
     out: PathBuf,
     #[command(flatten)]
-    broker: BrokerArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    log: LogPlace,
 }
 
 /// Runs a verb.
@@ -83,7 +74,7 @@ pub(super) async fn run(command: EventsCommand, out: &mut impl Write) -> Result<
     match command {
         EventsCommand::Ls(args) => {
             let parameters = parameters(&args.range, &args.filter)?;
-            list(&args.admin, &args.broker, &parameters, args.output.form, out).await.map(drop)
+            args.log.list::<EventItem>("events", &parameters, "events in this range", out).await
         }
         EventsCommand::Show(args) => show(&args, out).await,
         EventsCommand::Export(args) => export(&args, out).await,
@@ -96,33 +87,11 @@ fn parameters(range: &RangeArgs, filter: &FilterArgs) -> Result<Vec<Parameter>, 
     Ok(parameters)
 }
 
-/// Prints the events; how many there were.
-async fn list(
-    admin: &AdminArgs,
-    broker: &BrokerArgs,
-    parameters: &[Parameter],
-    form: Form,
-    out: &mut impl Write,
-) -> Result<u64, Fault> {
-    let path = ["brokers", &broker.namespace, &broker.broker, "events"];
-    let mut lines = admin.connect()?.stream(&path, parameters).await?;
-    let mut printer = ListPrinter::new(form, out);
-    let mut count = 0;
-    while let Some(item) = lines.next::<EventItem>().await? {
-        printer.item(item)?;
-        count += 1;
-    }
-    printer.finish("events in this range")?;
-    lines.finish()?;
-    Ok(count)
-}
-
 async fn show(args: &ShowArgs, out: &mut impl Write) -> Result<(), Fault> {
-    let BrokerArgs { namespace, broker } = &args.broker;
+    let BrokerArgs { namespace, broker } = &args.log.broker;
     let source: Vec<Parameter> = args.source.iter().map(|source| ("source", source.clone())).collect();
     let path = ["brokers", namespace, broker, "events", &args.which];
-    let detail: EventDetail = args.admin.connect()?.get(&path, &source).await?;
-    print_one(args.output.form, &detail, out, describe)
+    args.log.view.one::<EventDetail>(&path, &source, describe, out).await
 }
 
 /// An event for people: its attributes and data, then a table of Triggers, then the attempts.
@@ -171,13 +140,13 @@ fn indent(text: &str) -> String {
 async fn export(args: &ExportArgs, out: &mut impl Write) -> Result<(), Fault> {
     let parameters = parameters(&args.range, &args.filter)?;
     if args.out == Path::new("-") {
-        return list(&args.admin, &args.broker, &parameters, Form::Ndjson, out).await.map(drop);
+        return args.log.export::<EventItem>("events", &parameters, out).await.map(drop);
     }
     let cannot = |error: io::Error| {
         Fault::new(Exit::Failed, format!("cannot write {}: {error}; choose another --out", args.out.display()))
     };
     let mut file = io::BufWriter::new(File::create(&args.out).map_err(cannot)?);
-    let count = list(&args.admin, &args.broker, &parameters, Form::Ndjson, &mut file).await?;
+    let count = args.log.export::<EventItem>("events", &parameters, &mut file).await?;
     file.into_inner().map_err(|error| cannot(error.into_error()))?.sync_all().map_err(cannot)?;
     eprintln!("Wrote {count} events to {}.", args.out.display());
     Ok(())

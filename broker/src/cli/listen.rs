@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use self::print::{Item, Style};
 use crate::clock::Clock;
 use crate::config::Period;
+use crate::drain::StopSignals;
 use crate::event::decode::decode;
 use crate::event::encode::STRUCTURED_JSON;
 use crate::event::json::from_json_slice;
@@ -100,11 +101,12 @@ struct Script {
     count: Option<u64>,
 }
 
-/// Runs `reveille listen` until the count is reached or the user interrupts it.
+/// Runs `reveille listen` until the count is reached, or SIGINT or SIGTERM comes.
 ///
 /// # Errors
 /// When the address cannot be listened at, the reply is no CloudEvent, or stdout cannot be written.
 pub async fn run(args: ListenArgs) -> anyhow::Result<()> {
+    let mut signals = StopSignals::install().context("cannot wait for signals")?;
     let script = Script {
         codes: args.code,
         delay: args.delay.0,
@@ -122,11 +124,10 @@ pub async fn run(args: ListenArgs) -> anyhow::Result<()> {
     let (items, queue) = mpsc::channel(PRINT_QUEUE_MAX);
     let done = CancellationToken::new();
     let printed = printer(queue, style, args.quiet, done.clone());
-    let interrupted = done.clone();
+    let stop = done.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.cancel();
-        }
+        signals.asked().await;
+        stop.cancel();
     });
     let seen = serve(listener, script, items, done).await?;
     // A request that does not end keeps the queue open; all that was taken before it is printed by then.

@@ -25,6 +25,7 @@ mod serve;
 mod show;
 mod tail;
 mod triggers;
+mod view;
 
 pub use command::Cli;
 pub use fault::{Exit, Fault};

@@ -4,10 +4,12 @@ use std::io::Write;
 
 use schemas::admin::EventItem;
 
-use super::connect::{AdminArgs, BrokerArgs, Parameter};
+use super::connect::Parameter;
 use super::fault::{Exit, Fault};
-use super::output::{ListPrinter, OutputArgs};
+use super::output::ListPrinter;
 use super::select::FilterArgs;
+use super::view::{LogView, stream};
+use crate::drain::StopSignals;
 
 /// `tail`
 #[derive(Debug, clap::Args)]
@@ -18,28 +20,36 @@ pub(super) struct TailArgs {
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
-    broker: BrokerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    log: LogView,
 }
 
-/// Prints events as they are appended, until Ctrl-C, `--limit` or the broker's end.
+/// Prints events as they are appended, until SIGINT, SIGTERM, `--limit` or the broker's end.
 pub(super) async fn run(args: TailArgs, out: &mut impl Write) -> Result<(), Fault> {
     let mut parameters: Vec<Parameter> = vec![("from", args.from)];
     parameters.extend(args.filter.parameters()?);
-    let path = ["brokers", &args.broker.namespace, &args.broker.broker, "tail"];
-    let mut lines = args.admin.connect()?.stream(&path, &parameters).await?;
-    let mut printer = ListPrinter::live(args.output.form, out);
+    let mut signals = StopSignals::install()?;
+    let mut printer = ListPrinter::live(args.log.view.output.form, out);
+    let admin = args.log.view.connect()?;
+    let mut lines = tokio::select! {
+        biased;
+        _ = signals.asked() => return printer.finish("events"),
+        lines = stream(&admin, &args.log.broker, "tail", &parameters) => lines?,
+    };
     let mut count = 0;
-    while let Some(item) = lines.next::<EventItem>().await? {
+    let stopped = loop {
+        let item = tokio::select! {
+            biased;
+            _ = signals.asked() => break true,
+            item = lines.next::<EventItem>() => item?,
+        };
+        let Some(item) = item else { break false };
         printer.item(item)?;
         count += 1;
-    }
+    };
     printer.finish("events")?;
     lines.finish()?;
     match args.filter.limit {
+        _ if stopped => Ok(()),
         Some(limit) if count >= limit => Ok(()),
         _ => Err(Fault::new(Exit::Unreachable, "the broker ended the stream: it is stopping; run the command again")),
     }

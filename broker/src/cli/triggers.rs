@@ -6,10 +6,10 @@ use clap::Subcommand;
 use schemas::admin::{List, TriggerItem};
 
 use super::brokers::NamespaceArgs;
-use super::connect::AdminArgs;
 use super::fault::Fault;
-use super::output::{ListPrinter, OutputArgs, plain, print_one};
+use super::output::plain;
 use super::show::{bytes, length};
+use super::view::View;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -29,9 +29,7 @@ pub(super) struct ListArgs {
     #[command(flatten)]
     scope: NamespaceArgs,
     #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    view: View,
 }
 
 /// `triggers show`
@@ -43,9 +41,7 @@ pub(super) struct ShowArgs {
     #[arg(short, long, env = "REVEILLE_NAMESPACE", default_value = "default")]
     namespace: String,
     #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    admin: AdminArgs,
+    view: View,
 }
 
 /// Runs a verb.
@@ -54,19 +50,15 @@ pub(super) async fn run(command: TriggersCommand, out: &mut impl Write) -> Resul
         TriggersCommand::Ls(args) => {
             let mut parameters = args.scope.parameters();
             parameters.extend(args.broker.iter().map(|broker| ("broker", broker.clone())));
-            let admin = args.admin.connect()?;
-            let list: List<TriggerItem> = admin.get(&["triggers"], &parameters).await?;
-            let mut printer = ListPrinter::new(args.output.form, out);
-            list.items.into_iter().try_for_each(|item| printer.item(item))?;
-            printer.finish("Triggers here; -A looks in all namespaces")?;
+            let what = "Triggers here; -A looks in all namespaces";
+            args.view.list::<TriggerItem>(&["triggers"], &parameters, what, out).await?;
             // A Trigger that somebody misses may be one that could not be read.
-            let faults: List<String> = admin.get(&["faults"], &[]).await?;
+            let faults: List<String> = args.view.connect()?.get(&["faults"], &[]).await?;
             faults.items.iter().for_each(|fault| eprintln!("manifest left out: {}", plain(fault)));
             Ok(())
         }
         TriggersCommand::Show(args) => {
-            let item: TriggerItem = args.admin.connect()?.get(&["triggers", &args.namespace, &args.name], &[]).await?;
-            print_one(args.output.form, &item, out, describe)
+            args.view.one(&["triggers", &args.namespace, &args.name], &[], describe, out).await
         }
     }
 }

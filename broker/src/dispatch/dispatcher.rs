@@ -22,6 +22,9 @@ use crate::state::{StateError, StateStore};
 use crate::triggers::TableSource;
 use crate::wake::Waker;
 
+/// Time beyond the deadline that a drain gives to the last flush: many times what a slow disk takes.
+pub const FLUSH_GRACE: Duration = Duration::from_secs(5);
+
 /// What dispatch is made of.
 #[derive(Debug, Clone)]
 pub struct DispatchParts {
@@ -92,8 +95,17 @@ impl Dispatcher {
         // A supervisor that has ended already has nothing to stop.
         let _ = self.stop.send(Some(deadline));
         let _ = self.supervisor.await;
-        self.keeper.state.flush().await
+        flush_by(self.keeper.state.as_ref(), deadline + FLUSH_GRACE).await
     }
+}
+
+/// Makes everything saved durable, unless that takes too long: a disk that hangs must not keep the broker from ending.
+///
+/// # Errors
+/// [`StateError`] when it is not durable by then.
+pub async fn flush_by(state: &dyn StateStore, deadline: Instant) -> Result<(), StateError> {
+    let hangs = |_| Err(StateError::Failed("a flush hangs; look at the disk".to_owned()));
+    tokio::time::timeout_at(deadline, state.flush()).await.unwrap_or_else(hangs)
 }
 
 async fn retain(keeper: Keeper, interval: Duration) {

@@ -31,7 +31,7 @@ mod supervisor;
 mod window;
 mod worker;
 
-pub use dispatcher::{DispatchParts, Dispatcher};
+pub use dispatcher::{DispatchParts, Dispatcher, FLUSH_GRACE, flush_by};
 pub use limits::DispatchLimits;
 pub use retention::TrimResult;
 

@@ -21,7 +21,7 @@ use super::hub::{Hub, Routes};
 use super::limits::{Pause, READS_AT_ONCE_MAX};
 use super::router::{self, Router};
 use super::worker::{Control, Stop, Worker, WorkerParts};
-use crate::log::BrokerLogs;
+use crate::log::{BrokerLogs, LogId};
 use crate::names::{BrokerKey, TriggerKey};
 use crate::state::Cursor;
 use crate::triggers::{BrokerEntry, Knowledge, StartPosition, Table, TriggerEntry};
@@ -159,7 +159,8 @@ impl Supervisor {
             }
             tracing::info!(broker = %worker.broker, trigger = %key, "trigger stops");
             worker.stopping = true;
-            let stop = Stop { retire: !same, deadline: None };
+            // One whose Broker is away for the moment has not been deleted.
+            let stop = Stop { retire: !same && !table.unserved.contains_key(key), deadline: None };
             worker.control.send_modify(|control| control.stop = Some(stop));
         }
     }
@@ -236,7 +237,7 @@ impl Supervisor {
             rng: self.rng.fork(),
             limits: parts.limits,
             reads: self.reads.clone(),
-            cursor: self.cursors.remove(&entry.key).and_then(|cursor| continued(cursor, entry)),
+            cursor: self.cursors.remove(&entry.key).and_then(|cursor| continued(cursor, entry, logs.id)),
         };
         let running = RunningWorker {
             broker: entry.broker.clone(),
@@ -290,8 +291,8 @@ impl Supervisor {
         let long_up = self.began.elapsed() >= kept;
         let state = &self.parts.state;
         self.cursors.retain(|key, cursor| {
-            let gone =
-                !table.unserved.contains(key) && cursor.retired.map_or(long_up, |retired| now.since(retired) >= kept);
+            let gone = !table.unserved.contains_key(key)
+                && cursor.retired.map_or(long_up, |retired| now.since(retired) >= kept);
             if gone {
                 state.remove_cursor(key);
                 tracing::info!(trigger = %key, "the cursor of a deleted trigger is removed");
@@ -316,13 +317,13 @@ impl Supervisor {
     }
 }
 
-/// The cursor that a Trigger goes on from, of the one found under its name.
-fn continued(cursor: Cursor, entry: &TriggerEntry) -> Option<Cursor> {
+/// The cursor that a Trigger goes on from, of the one found under its name. Offsets of another log mean nothing here.
+fn continued(cursor: Cursor, entry: &TriggerEntry, log: LogId) -> Option<Cursor> {
     let same = match &entry.incarnation {
         // The same object came back: a restored cluster, or its Broker was away.
         Some(_) => cursor.incarnation == entry.incarnation,
         None => cursor.incarnation.is_none() && cursor.retired.is_none(),
     };
     let resumes = same || matches!(entry.start, StartPosition::Resume(_));
-    (resumes && cursor.broker == entry.broker).then_some(Cursor { retired: None, ..cursor })
+    (resumes && cursor.broker == entry.broker && cursor.log == log).then_some(Cursor { retired: None, ..cursor })
 }

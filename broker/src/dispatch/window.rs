@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::clock::UnixMicros;
-use crate::log::Offset;
+use crate::log::{LogId, Offset};
 use crate::names::BrokerKey;
 use crate::state::{Cursor, Phase, Unsettled};
 
@@ -350,7 +350,7 @@ impl<B> Window<B> {
     }
 
     /// What a restart has to know.
-    pub(super) fn cursor(&self, broker: &BrokerKey, incarnation: Option<Arc<str>>) -> Cursor {
+    pub(super) fn cursor(&self, (broker, log): (&BrokerKey, LogId), incarnation: Option<Arc<str>>) -> Cursor {
         let listed = self.entries.range(..self.tried).map(|(offset, entry)| Unsettled {
             offset: *offset,
             attempts: entry.attempts,
@@ -361,6 +361,7 @@ impl<B> Window<B> {
         Cursor {
             incarnation,
             broker: broker.clone(),
+            log,
             began: self.began,
             scanned: untried.unwrap_or(self.scanned),
             unsettled: listed.collect(),

@@ -14,7 +14,8 @@ use crate::config::LogFormat;
 use crate::dispatch::status::{StatusBoard, TriggerStatus};
 use crate::event::Event;
 use crate::log::{
-    Bounds, BrokerLogs, EventLog, Offset, Page, ReadError, ReadLimit, Retention, Tail, Ticket, TrimError, Trimmed,
+    Bounds, BrokerLogs, EventLog, LogId, Offset, Page, ReadError, ReadLimit, Retention, Tail, Ticket, TrimError,
+    Trimmed,
 };
 use crate::names::{BrokerKey, TriggerKey};
 use crate::state::MemoryStore;
@@ -107,7 +108,12 @@ fn setup() -> Setup {
     let log = Arc::new(Fake(Mutex::new(Health::Writable)));
     let logs = LogSet::new();
     let key: BrokerKey = "ns/broker".parse().unwrap();
-    logs.insert(BrokerLogs { key, events: log.clone(), dead_letters: Arc::new(Fake(Mutex::new(Health::Writable))) });
+    logs.insert(BrokerLogs {
+        key,
+        id: LogId::default(),
+        events: log.clone(),
+        dead_letters: Arc::new(Fake(Mutex::new(Health::Writable))),
+    });
     let (metrics, board) = (Metrics::new(), StatusBoard::new());
     let clock = Clock::manual(Arc::new(AtomicU64::new(10_000_000)));
     let lag = Arc::new(LagReporter::new(metrics.clone(), board.clone(), logs.clone(), clock));

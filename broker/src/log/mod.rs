@@ -7,6 +7,7 @@ pub mod contract;
 #[cfg(test)]
 pub(crate) mod contract_suite;
 pub mod memory;
+pub mod orphan;
 pub mod segment;
 pub mod set;
 
@@ -14,4 +15,5 @@ pub use contract::{
     AppendError, Appended, Bounds, EventLog, Health, Offset, Page, ReadError, ReadLimit, Record, Retention, Tail,
     Ticket, TrimError, Trimmed,
 };
-pub use set::{BrokerLogs, LogSet};
+pub use orphan::{Orphan, Orphans};
+pub use set::{BrokerLogs, LogId, LogSet};

@@ -10,11 +10,17 @@ use tokio::sync::watch;
 use super::EventLog;
 use crate::names::BrokerKey;
 
+/// Tells a log from a former one of the same Broker's name, since the offsets of both begin with 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogId(pub u64);
+
 /// The two logs of a Broker.
 #[derive(Debug, Clone)]
 pub struct BrokerLogs {
     /// Whose.
     pub key: BrokerKey,
+    /// Which of those that were kept under this name, one after the other.
+    pub id: LogId,
     /// Its events.
     pub events: Arc<dyn EventLog>,
     /// Its dead letters.

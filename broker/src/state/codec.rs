@@ -4,6 +4,7 @@
 //! byte 0      CURSOR_VERSION
 //! broker      namespace, name: each length varint, UTF-8
 //! scanned     varint
+//! log         varint; not in versions 1 to 3
 //! began       varint; not in version 1
 //! retired     0, or 1 and varint microseconds
 //! incarnation length varint, UTF-8; empty for none; not in versions 1 and 2
@@ -18,10 +19,12 @@ use std::sync::Arc;
 
 use super::{Cursor, Phase, Unsettled};
 use crate::clock::UnixMicros;
-use crate::log::Offset;
+use crate::log::{LogId, Offset};
 use crate::names::{BrokerKey, TriggerKey};
 
-const CURSOR_VERSION: u8 = 3;
+const CURSOR_VERSION: u8 = 4;
+/// Before logs had an id: those of that time have the id 0.
+const CURSOR_VERSION_WITHOUT_LOG: u8 = 3;
 /// Before cursors knew which of several Triggers of one name they are of.
 const CURSOR_VERSION_WITHOUT_INCARNATION: u8 = 2;
 /// The layout before where a Trigger began was kept.
@@ -34,7 +37,7 @@ pub enum CodecError {
     #[error("the stored cursor is damaged")]
     Damaged,
     /// They were written by a later release.
-    #[error("the stored cursor has version {0}, this release reads up to 3")]
+    #[error("the stored cursor has version {0}, this release reads up to 4")]
     Version(u8),
 }
 
@@ -46,6 +49,7 @@ pub fn encode_cursor(cursor: &Cursor) -> Vec<u8> {
     put_text(&mut out, cursor.broker.namespace.as_str());
     put_text(&mut out, cursor.broker.name.as_str());
     put_varint(&mut out, cursor.scanned.0);
+    put_varint(&mut out, cursor.log.0);
     put_varint(&mut out, cursor.began.0);
     match cursor.retired {
         None => out.push(0),
@@ -87,6 +91,7 @@ pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, CodecError> {
 fn take_cursor(rest: &mut &[u8], version: u8) -> Option<Cursor> {
     let broker = BrokerKey::parse(take_text(rest)?, take_text(rest)?).ok()?;
     let scanned = Offset(take_varint(rest)?);
+    let log = if version <= CURSOR_VERSION_WITHOUT_LOG { LogId(0) } else { LogId(take_varint(rest)?) };
     let began = if version == CURSOR_VERSION_OLD { Offset(0) } else { Offset(take_varint(rest)?) };
     let retired = match take_varint(rest)? {
         0 => None,
@@ -116,7 +121,7 @@ fn take_cursor(rest: &mut &[u8], version: u8) -> Option<Cursor> {
         }
         unsettled.push(event);
     }
-    Some(Cursor { incarnation, broker, began, scanned, unsettled, retired })
+    Some(Cursor { incarnation, broker, log, began, scanned, unsettled, retired })
 }
 
 /// Writes a Trigger's key as two texts.
@@ -195,10 +200,12 @@ pub(super) mod tests {
                 phase: if dead { Phase::DeadLetterSink } else { Phase::Subscriber },
             });
         let incarnation = prop::option::of("[0-9a-f-]{1,36}");
-        (number(), number(), prop::collection::vec(event, 0..40), prop::option::of(number()), incarnation).prop_map(
-            |(began, scanned, unsettled, retired, incarnation)| Cursor {
+        let places = (number(), number(), number());
+        (places, prop::collection::vec(event, 0..40), prop::option::of(number()), incarnation).prop_map(
+            |((log, began, scanned), unsettled, retired, incarnation)| Cursor {
                 incarnation: incarnation.map(Arc::from),
                 broker: "ns/broker".parse().unwrap(),
+                log: LogId(log),
                 began: Offset(began),
                 scanned: Offset(scanned),
                 unsettled,
@@ -247,6 +254,10 @@ pub(super) mod tests {
         let cursor = decode_cursor(text).unwrap();
         assert_eq!((cursor.began, cursor.scanned, cursor.retired), (Offset(5), Offset(9), None));
         assert_eq!((cursor.incarnation, cursor.unsettled), (None, vec![event]));
+        let text = b"\x03\x02ns\x06broker\x09\x05\x00\x01u\x01\x0e\x04";
+        let cursor = decode_cursor(text).unwrap();
+        assert_eq!((cursor.log, cursor.began, cursor.scanned), (LogId(0), Offset(5), Offset(9)));
+        assert_eq!((cursor.incarnation.as_deref(), cursor.unsettled), (Some("u"), vec![event]));
     }
 
     #[test]
@@ -259,8 +270,15 @@ pub(super) mod tests {
         });
         let broker = "ns/broker".parse().unwrap();
         let (began, scanned) = (Offset(0), Offset(5_000_001_000));
-        let cursor =
-            Cursor { incarnation: None, broker, began, scanned, unsettled: unsettled.collect(), retired: None };
+        let cursor = Cursor {
+            incarnation: None,
+            broker,
+            log: LogId(0),
+            began,
+            scanned,
+            unsettled: unsettled.collect(),
+            retired: None,
+        };
         assert!(encode_cursor(&cursor).len() < 2100);
     }
 }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use crate::clock::UnixMicros;
-use crate::log::Offset;
+use crate::log::{LogId, Offset};
 use crate::names::BrokerKey;
 
 /// What an unsettled event is waiting for.
@@ -44,6 +44,8 @@ pub struct Cursor {
     pub incarnation: Option<Arc<str>>,
     /// Whose log the offsets are of.
     pub broker: BrokerKey,
+    /// Which log of that Broker's name.
+    pub log: LogId,
     /// Where the Trigger began: what lies below was never for it. 0 in cursors of releases that did not keep it.
     pub began: Offset,
     /// Everything below has been matched against the Trigger's filter.

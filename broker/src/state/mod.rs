@@ -13,6 +13,8 @@ pub use cursor::{Cursor, Phase, Unsettled};
 pub use memory::MemoryStore;
 pub use sled::{Options, SledStore};
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 use crate::names::TriggerKey;
@@ -50,6 +52,7 @@ pub type Entry = (String, Vec<u8>);
 ///
 /// # Guarantees
 /// - `load` functions see every earlier queued write.
+/// - No future waits for ever, however long the disk hangs.
 /// - After [`StateStore::flush`] resolves `Ok`, every write queued before it survives a power cut.
 /// - Cursors survive the deletion of the database directory.
 pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
@@ -71,6 +74,11 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
     /// Makes everything queued so far durable.
     fn flush(&self) -> BoxFuture<'_, Result<(), StateError>>;
 
+    /// How long the oldest write that is not durable waits for that; zero when all are.
+    fn unflushed(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether what is saved gets to disk.
     fn health(&self) -> StoreHealth {
         StoreHealth::Sound
@@ -78,4 +86,4 @@ pub trait StateStore: Send + Sync + std::fmt::Debug + 'static {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -23,7 +23,7 @@ use super::{Cursor, Entry, StateError, StateStore, StoreHealth, codec};
 use crate::log::segment::fs::FileSystem;
 use crate::names::TriggerKey;
 use owner::Owner;
-use queue::{Request, Shared};
+use queue::{FLUSH_TIME_MAX, Request, Shared};
 
 /// Largest value. Seventeen of them fill a leaf of sled's tree, which stays below the size at which sled would
 /// move it into a file of its own that it never syncs. Larger cursors are kept in the checkpoint alone.
@@ -80,8 +80,14 @@ impl SledStore {
         let accepted = self.shared.request(request(sender));
         Box::pin(async move {
             accepted?;
-            let stopped = || StateError::Failed("its owner thread has stopped; start the broker again".to_owned());
-            answer.await.unwrap_or_else(|_| Err(stopped()))
+            match tokio::time::timeout(FLUSH_TIME_MAX, answer).await {
+                Ok(answer) => answer.unwrap_or_else(|_| {
+                    Err(StateError::Failed("its owner thread has stopped; start the broker again".to_owned()))
+                }),
+                Err(_) => {
+                    Err(StateError::Failed("a flush hangs; look at the disk, then restart the broker".to_owned()))
+                }
+            }
         })
     }
 }
@@ -110,6 +116,10 @@ impl StateStore for SledStore {
 
     fn flush(&self) -> BoxFuture<'_, Result<(), StateError>> {
         self.ask(Request::Flush)
+    }
+
+    fn unflushed(&self) -> Duration {
+        self.shared.unflushed()
     }
 
     fn health(&self) -> StoreHealth {

@@ -1,10 +1,10 @@
 //! The contract of [`StateStore`], run on every store.
 
-pub(super) mod files;
+pub(crate) mod files;
 
 use super::*;
 use crate::clock::UnixMicros;
-use crate::log::Offset;
+use crate::log::{LogId, Offset};
 
 pub(super) fn key(name: &str) -> TriggerKey {
     TriggerKey::parse("ns", name).unwrap()
@@ -20,6 +20,7 @@ pub(super) fn cursor(scanned: u64, unsettled: &[u64]) -> Cursor {
     Cursor {
         incarnation: None,
         broker: "ns/broker".parse().unwrap(),
+        log: LogId::default(),
         began: Offset(1),
         scanned: Offset(scanned),
         unsettled: unsettled.collect(),

@@ -306,17 +306,17 @@ pub fn table<'a>(
         let dead_letters = kept(&part.dead_letters, &defaults.dead_letters);
         entries.insert(key.clone(), BrokerEntry { key, retention, dead_letters, triggers: BTreeMap::default() });
     }
-    let mut unserved = BTreeSet::new();
+    let mut unserved = BTreeMap::new();
     for trigger in triggers {
         let (Some(broker), Some(entry)) = (parts.get(&trigger.broker), entries.get_mut(&trigger.broker)) else {
-            unserved.insert(trigger.key.clone());
+            unserved.insert(trigger.key.clone(), Some(trigger.broker.clone()));
             continue;
         };
         let row = row(trigger, broker, defaults, since(&trigger.key));
         entry.triggers.insert(trigger.key.clone(), Arc::new(row));
     }
     let brokers = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
-    Table { brokers, unserved, knowledge: Knowledge::Complete }
+    Table { brokers, unserved, faulty: BTreeSet::new(), knowledge: Knowledge::Complete }
 }
 
 /// What the Broker says, and for the rest what the flags say.

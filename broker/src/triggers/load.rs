@@ -174,6 +174,8 @@ pub struct FileContent {
 pub struct Loaded {
     /// The objects that are served, by file name and line.
     pub objects: Vec<Object>,
+    /// Triggers that are not, as their Broker is in no manifest.
+    pub waiting: BTreeMap<TriggerKey, BrokerKey>,
     /// Everything else.
     pub faults: Vec<ManifestFault>,
 }
@@ -189,7 +191,9 @@ impl Loaded {
             Part::Trigger(part) => Some(part.as_ref()),
             Part::Foreign(_) | Part::Broker(_) => None,
         });
-        table(brokers, triggers, defaults, since)
+        let mut table = table(brokers, triggers, defaults, since);
+        table.unserved.extend(self.waiting.iter().map(|(key, broker)| (key.clone(), Some(broker.clone()))));
+        table
     }
 }
 
@@ -207,7 +211,7 @@ pub fn load_dir(directory: &Path) -> Result<Loaded, ManifestError> {
     let loaded = settle(contents.into_iter().flat_map(|content| content.objects));
     faults.extend(loaded.faults);
     faults.sort();
-    Ok(Loaded { objects: loaded.objects, faults })
+    Ok(Loaded { faults, ..loaded })
 }
 
 /// The names of the manifests in a directory, in order.
@@ -354,8 +358,8 @@ pub(super) fn settle(objects: impl IntoIterator<Item = Object>) -> Loaded {
         .iter()
         .filter_map(|object| if let Part::Foreign(key) = &object.part { Some(key.clone()) } else { None })
         .collect();
-    let faults = &mut loaded.faults;
-    loaded.objects.retain(|object| match &object.part {
+    let Loaded { objects, waiting, faults } = &mut loaded;
+    objects.retain(|object| match &object.part {
         Part::Foreign(_) => false,
         Part::Broker(_) => true,
         Part::Trigger(part) if foreign.contains(&part.broker) => false,
@@ -363,6 +367,7 @@ pub(super) fn settle(objects: impl IntoIterator<Item = Object>) -> Loaded {
         Part::Trigger(part) => {
             let message = format!("Broker {} is in no manifest; add it, or name one that is", part.broker);
             faults.push(object.fault("spec.broker", message));
+            waiting.insert(part.key.clone(), part.broker.clone());
             false
         }
     });

@@ -20,7 +20,7 @@ use super::convert::Defaults;
 use super::load::{Loaded, ManifestError, ManifestFault, Object, ObjectKey, Severity, settle, whole};
 use super::scan::{Files, scan};
 use super::seen::{Seen, load_seen};
-use super::table::{TableSource, TableWriter};
+use super::table::{Knowledge, TableSource, TableWriter};
 use crate::clock::{Clock, UnixMicros};
 use crate::metrics::Metrics;
 use crate::state::{StateError, StateStore};
@@ -196,7 +196,11 @@ impl ManifestService {
         self.remember(&files, &loaded, now, &faults).await;
         self.report(&faults, &files, kept);
         let seen = &self.seen;
-        let table = loaded.table(self.config.defaults, |key| seen.since(key).unwrap_or(now));
+        let mut table = loaded.table(self.config.defaults, |key| seen.since(key).unwrap_or(now));
+        // What cannot be read may be a Broker or a Trigger.
+        if files.faults().any(|fault| fault.severity == Severity::Error) {
+            table.knowledge = Knowledge::Provisional;
+        }
         if self.served.objects != loaded.objects {
             let triggers = table.brokers.values().map(|broker| broker.triggers.len()).sum::<usize>();
             tracing::info!("manifests give {} brokers and {triggers} triggers", table.brokers.len());

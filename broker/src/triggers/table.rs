@@ -244,8 +244,11 @@ pub struct BrokerEntry {
 pub struct Table {
     /// By namespace and name.
     pub brokers: BTreeMap<BrokerKey, Arc<BrokerEntry>>,
-    /// Triggers that exist and are not served (their Broker is gone, or they are faulty): they keep their cursors.
-    pub unserved: BTreeSet<TriggerKey>,
+    /// Triggers that exist and are not served (their Broker is gone, or they are faulty), with the Broker that they
+    /// name where that is known: they keep their cursors, and what their Broker's log still has for them.
+    pub unserved: BTreeMap<TriggerKey, Option<BrokerKey>>,
+    /// Brokers that exist and cannot be served, as they are faulty: they keep their logs.
+    pub faulty: BTreeSet<BrokerKey>,
     /// How much it says.
     pub knowledge: Knowledge,
 }

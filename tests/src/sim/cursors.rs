@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use broker::clock::UnixMicros;
-use broker::log::Offset;
+use broker::log::{LogId, Offset};
 use broker::names::TriggerKey;
 use broker::state::checkpoint::decode_checkpoint;
 use broker::state::codec::decode_cursor;
@@ -38,7 +38,15 @@ fn cursor(round: u64) -> Cursor {
     };
     let broker = "ns/broker".parse().expect("a key");
     let unsettled = (0..UNSETTLED).map(event).collect();
-    Cursor { incarnation: None, broker, began: Offset(0), scanned: Offset(round), unsettled, retired: None }
+    Cursor {
+        incarnation: None,
+        broker,
+        log: LogId(7),
+        began: Offset(0),
+        scanned: Offset(round),
+        unsettled,
+        retired: None,
+    }
 }
 
 /// Saves one cursor after the other, and reads the checkpoint of every image of every point back.

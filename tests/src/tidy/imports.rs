@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
     ("matching", &[]),
     // Cursors count in offsets of the log, and the checkpoint file is written through its file system; state never
     // reads a log.
-    ("state", &["log::Offset", "log::segment::fs"]),
+    ("state", &["log::Offset", "log::LogId", "log::segment::fs"]),
     // A table entry holds compiled filters, a start offset and a retention.
     ("triggers", &["matching", "state", "log::Offset", "log::Retention", "apiserver"]),
     // What a Trigger's table entry says about its subscriber.
@@ -42,8 +42,8 @@ const ALLOWED: [(&str, &[&str]); 22] = [
     ("config", &["log::Retention"]),
     ("telemetry", &["config"]),
     // The CLI speaks to the admin API. `serve` and `demo` start the broker in this process; `log verify` and
-    // `log dump` read segment files without one; `--help` and `serve` share the configuration.
-    ("cli", &["config", "app", "telemetry", "log::segment::inspect", "log::Offset"]),
+    // `log dump` read segment files without one; `--help` and `serve` share the configuration; signals end all verbs.
+    ("cli", &["config", "app", "drain", "telemetry", "log::segment::inspect", "log::Offset"]),
 ];
 
 /// Real engines behind a seam; the composition root alone chooses among them.
@@ -73,8 +73,12 @@ pub(super) fn direction(source: &Source, in_tests: bool) -> Vec<Offence> {
 }
 
 /// Which members of this workspace a member may depend on; all others are refused.
-const MEMBERS: [(&str, &[&str]); 3] =
-    [("schemas/", &[]), ("broker/", &["schemas"]), ("trigger-controller/", &["schemas"])];
+const MEMBERS: [(&str, &[&str]); 4] = [
+    ("schemas/", &[]),
+    ("broker/", &["schemas"]),
+    ("trigger-controller/", &["schemas"]),
+    ("deploy/image/", &["broker", "trigger-controller"]),
+];
 
 /// Dependencies of a manifest on members of this workspace that are against the direction.
 pub(super) fn dependencies(manifest: &Source) -> Vec<Offence> {
@@ -89,7 +93,7 @@ pub(super) fn dependencies(manifest: &Source) -> Vec<Offence> {
             section = line;
         }
         let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
-        let member = matches!(name, "schemas" | "broker" | "trigger-controller" | "tests");
+        let member = matches!(name, "schemas" | "broker" | "trigger-controller" | "image" | "tests");
         if section.contains("dependencies") && member && !allowed.contains(&name) {
             offences.push(Offence::new(&manifest.path, index + 1, format!("must not depend on `{name}`")));
         }

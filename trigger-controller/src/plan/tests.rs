@@ -6,7 +6,12 @@ use crate::world::tests::{broker as broker_object, key, merge, object, service, 
 use crate::world::{Gvk, KindState};
 
 fn settings() -> Settings {
-    Settings { default_class: false, cluster_domain: "c.l".into(), ingress_url: "http://in".into() }
+    Settings {
+        default_class: false,
+        cluster_domain: "c.l".into(),
+        ingress_url: "http://in".into(),
+        ingress_service: None,
+    }
 }
 
 fn planned(objects: &[Value], kind: Kind) -> Option<Plan> {
@@ -36,6 +41,51 @@ fn a_sound_broker_is_ready() {
     assert_eq!(plan.fields["address"], json!({"name": "http", "url": "http://in/ns/b"}));
     assert_eq!(plan.fields["observedGeneration"], 1);
     assert!(!plan.fields.contains_key("deadLetterSinkUri") && !plan.claim && !plan.pending);
+}
+
+#[test]
+fn a_broker_and_its_triggers_wait_for_the_data_plane() {
+    let settings = Settings { ingress_service: Some(Place::new("sys", "in")), ..settings() };
+    let slice = |ready: bool| {
+        object(
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            "in-1",
+            &json!({"endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}]}),
+        )
+    };
+    let check = |world: &World, broker: &[&str], trigger: &[&str], pending: bool| {
+        for (kind, name, expected) in [(Kind::Broker, "b", broker), (Kind::Trigger, "t", trigger)] {
+            let plan = plan(world, &key(kind, name), &settings).unwrap();
+            assert_eq!((told(&plan), plan.pending), (expected.iter().map(|t| (*t).to_owned()).collect(), pending));
+        }
+    };
+    let mut world = world(&sound());
+    let without = ["IngressReady=False/NoReadyEndpoint", "Ready=False/NoReadyEndpoint"];
+    let carried = ["BrokerReady=False/NoReadyEndpoint", "Ready=False/NoReadyEndpoint"];
+    check(&world, &without, &carried, false);
+    let slices = Gvk::endpoint_slice();
+    assert!(world.apply(&slices, &slice(false)).is_empty());
+    check(&world, &without, &carried, false);
+    let all = [key(Kind::Broker, "b"), key(Kind::Trigger, "t")];
+    assert_eq!(world.apply(&slices, &slice(true)), all.clone().into());
+    check(&world, &["Ready=True/"], &["Ready=True/"], false);
+    // It goes away: for a moment nothing is said.
+    assert!(world.apply(&slices, &slice(false)).is_empty() && world.data_plane_falters());
+    check(&world, &["Ready=True/"], &["Ready=True/"], false);
+    assert_eq!(world.give_data_plane_up(), all.into());
+    check(&world, &without, &carried, false);
+    world.refuse(&slices, KindState::Forbidden("denied".into()));
+    let hidden = ["IngressReady=Unknown/EndpointSlicesUnavailable", "Ready=Unknown/EndpointSlicesUnavailable"];
+    let carried = ["BrokerReady=Unknown/EndpointSlicesUnavailable", "Ready=Unknown/EndpointSlicesUnavailable"];
+    check(&world, &hidden, &carried, false);
+    world.refuse(&slices, KindState::Pending);
+    check(
+        &world,
+        &["IngressReady=Unknown/Resolving", "Ready=Unknown/Resolving"],
+        &["BrokerReady=Unknown/Resolving", "Ready=Unknown/Resolving"],
+        true,
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use schemas::conditions::{
 };
 use schemas::destination::Destination;
 
-use super::{Plan, Settings, is_ours, rest, sink, wake_target};
+use super::{Plan, RESOLVING, Settings, is_ours, rest, sink, wake_target};
 use crate::resolve::{Context, Resolved, Why, describe, resolve};
 use crate::status::{Finding, summary};
 use crate::validate::{Area, Faults};
@@ -31,9 +31,6 @@ pub(super) fn plan(world: &World, place: &Place, subject: &Subject, settings: &S
     plan.pending |= plan.findings.iter().any(|finding| finding.reason == RESOLVING);
     Some(plan)
 }
-
-/// The reason of everything that has not been read yet.
-const RESOLVING: &str = "Resolving";
 
 /// Looks at the Broker: `None` where the Trigger is not ours, else the Broker's own plan where there is one.
 #[allow(clippy::option_option, reason = "the outer one says whose the Trigger is")]

@@ -6,7 +6,12 @@ use crate::world::tests::{broker, key, merge, service, trigger, world};
 use crate::world::{Kind, World};
 
 fn settings() -> Settings {
-    Settings { default_class: false, cluster_domain: "c.l".into(), ingress_url: "http://in".into() }
+    Settings {
+        default_class: false,
+        cluster_domain: "c.l".into(),
+        ingress_url: "http://in".into(),
+        ingress_service: None,
+    }
 }
 
 fn with_status(status: &Value, managers: &Value) -> (World, Key, Plan) {

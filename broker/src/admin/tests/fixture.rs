@@ -15,7 +15,7 @@ use crate::dead_letter::{DeadLetter, Reason};
 use crate::dispatch::status::{AttemptRecord, StatusBoard, TriggerStatus};
 use crate::event::{BodyKind, Event, SpecVersion};
 use crate::log::memory::MemoryLog;
-use crate::log::{BrokerLogs, EventLog, LogSet, Offset, Retention};
+use crate::log::{BrokerLogs, EventLog, LogId, LogSet, Offset, Orphans, Retention};
 use crate::matching::{Clause, Filter};
 use crate::names::{BrokerKey, TriggerKey};
 use crate::state::{Cursor, Entry, Phase, StateError, StateStore, Unsettled};
@@ -138,7 +138,7 @@ impl Fixture {
         let key = BrokerKey::parse("default", "default").unwrap();
         let logs = LogSet::new();
         let [events_log, dead_letters]: [Arc<dyn EventLog>; 2] = [Arc::new(events.clone()), Arc::new(letters)];
-        logs.insert(BrokerLogs { key: key.clone(), events: events_log, dead_letters });
+        logs.insert(BrokerLogs { key: key.clone(), id: LogId::default(), events: events_log, dead_letters });
         let orders = trigger("orders", "order", StartPosition::Earliest);
         let bills = trigger("bills", "bill", StartPosition::Latest);
         let board = board(&orders.key, &bills.key);
@@ -154,6 +154,7 @@ impl Fixture {
         let (writer, table) = TableSource::new();
         writer.publish(Table { brokers: BTreeMap::from([(key, Arc::new(entry))]), ..Table::default() });
         let parts = AdminParts {
+            orphans: Orphans::new(),
             logs,
             board,
             table,
@@ -215,6 +216,7 @@ fn cursor(broker: &BrokerKey) -> Cursor {
     Cursor {
         incarnation: None,
         broker: broker.clone(),
+        log: LogId::default(),
         began: Offset(0),
         scanned: Offset(8),
         unsettled: vec![waiting(2, 2), waiting(6, 0)],

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::rig::{Rig, broker, delivered, event, key, retryable, trigger};
 use crate::clock::UnixMicros;
-use crate::log::{EventLog, Offset};
+use crate::log::{EventLog, LogId, Offset};
 use crate::state::{Cursor, StateStore};
 use crate::triggers::{StartPosition, Target, TriggerEntry};
 
@@ -185,6 +185,7 @@ async fn a_cursor_beyond_the_log_does_not_wait_for_it() {
     let cursor = Cursor {
         incarnation: None,
         broker: broker(),
+        log: LogId::default(),
         began: Offset(0),
         scanned: Offset(100),
         unsettled: Vec::new(),

@@ -17,7 +17,7 @@ use crate::dispatch::status::{StatusBoard, TriggerStatus};
 use crate::dispatch::{DispatchLimits, DispatchParts, Dispatcher};
 use crate::event::{BodyKind, Event, SpecVersion};
 use crate::log::memory::MemoryLog;
-use crate::log::{BrokerLogs, EventLog, LogSet, ReadLimit, Retention};
+use crate::log::{BrokerLogs, EventLog, LogId, LogSet, ReadLimit, Retention};
 use crate::matching::Filter;
 use crate::metrics::Metrics;
 use crate::names::{BrokerKey, TriggerKey};
@@ -249,6 +249,7 @@ impl Rig {
         let logs = LogSet::new();
         logs.insert(BrokerLogs {
             key: broker(),
+            id: LogId::default(),
             events: Arc::new(events.clone()),
             dead_letters: Arc::new(dead_letters.clone()),
         });
@@ -291,6 +292,7 @@ impl Rig {
     pub(super) fn replace_events<L: EventLog>(&self, make: impl FnOnce(MemoryLog) -> L) {
         self.logs.insert(BrokerLogs {
             key: broker(),
+            id: LogId::default(),
             events: Arc::new(make(self.events.clone())),
             dead_letters: Arc::new(self.dead_letters.clone()),
         });

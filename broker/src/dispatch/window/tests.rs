@@ -186,7 +186,7 @@ impl Model {
     }
 
     fn restart(&mut self) {
-        let cursor = self.window.cursor(&broker(), None);
+        let cursor = self.window.cursor((&broker(), LogId::default()), None);
         let mut window = Window::new(cursor.scanned);
         for unsettled in &cursor.unsettled {
             let known = self.alive[&unsettled.offset];
@@ -211,7 +211,7 @@ impl Model {
     }
 
     fn check(&self) {
-        let cursor = self.window.cursor(&broker(), None);
+        let cursor = self.window.cursor((&broker(), LogId::default()), None);
         let lowest = self.alive.keys().next().copied();
         assert_eq!(cursor.floor(), lowest.unwrap_or(self.next), "the floor is the lowest unsettled offset");
         for offset in self.alive.keys() {
@@ -264,7 +264,7 @@ fn the_cursor_lists_only_what_was_tried() {
     let taken: Vec<Offset> = (0..3).map(|_| window.take().unwrap().offset).collect();
     window.settle(taken[0]);
     window.settle(taken[2]);
-    let cursor = window.cursor(&broker(), None);
+    let cursor = window.cursor((&broker(), LogId::default()), None);
     assert_eq!(cursor.unsettled.iter().map(|unsettled| unsettled.offset).collect::<Vec<_>>(), [Offset(1)]);
     assert_eq!((cursor.floor(), cursor.scanned, window.scanned()), (Offset(1), Offset(3), Offset(1000)));
 }

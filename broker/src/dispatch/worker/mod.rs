@@ -163,7 +163,9 @@ impl Worker {
                 return worker.leave(cursor);
             }
             worker.work().await;
-            let reached = worker.window.cursor(&worker.means.logs.key, worker.settings.entry.incarnation.clone());
+            let reached = worker
+                .window
+                .cursor((&worker.means.logs.key, worker.means.logs.id), worker.settings.entry.incarnation.clone());
             if worker.stop.is_some() {
                 return worker.leave(Some(reached));
             }

@@ -165,7 +165,7 @@ impl Worker {
     /// Saves the cursor if it has moved, and shows where the worker is.
     pub(super) fn report_now(&mut self, now: Instant) {
         let (key, logs) = (&self.means.key, &self.means.logs);
-        let cursor = self.window.cursor(&logs.key, self.settings.entry.incarnation.clone());
+        let cursor = self.window.cursor((&logs.key, logs.id), self.settings.entry.incarnation.clone());
         let floor = cursor.floor();
         if self.report.saved.as_ref() != Some(&cursor) {
             self.state.save_cursor(key, cursor.clone());

@@ -21,8 +21,8 @@ use crate::clock::UnixMicros;
 use crate::event::Event;
 use crate::log::contract::Acknowledge;
 use crate::log::{
-    AppendError, Appended, Bounds, BrokerLogs, EventLog, Health, Offset, Page, ReadError, ReadLimit, Retention, Tail,
-    Ticket, TrimError, Trimmed,
+    AppendError, Appended, Bounds, BrokerLogs, EventLog, Health, LogId, Offset, Page, ReadError, ReadLimit, Retention,
+    Tail, Ticket, TrimError, Trimmed,
 };
 use crate::names::BrokerKey;
 
@@ -143,7 +143,7 @@ impl Rig {
     async fn with(limits: IngressLimits, server_limits: ServerLimits) -> Self {
         let (log, metrics, logs) = (FakeLog::new(), Metrics::new(), LogSet::new());
         let key = BrokerKey::parse("ns", "b").unwrap();
-        logs.insert(BrokerLogs { key, events: log.clone(), dead_letters: FakeLog::new() });
+        logs.insert(BrokerLogs { key, id: LogId::default(), events: log.clone(), dead_letters: FakeLog::new() });
         let router: Router = router(IngressState::new(logs.clone(), metrics.clone(), limits));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

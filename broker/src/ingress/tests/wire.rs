@@ -267,7 +267,12 @@ async fn a_publisher_waits_a_moment_for_a_broker_that_is_not_known_yet() {
     let added = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let key = BrokerKey::parse("ns", "early").unwrap();
-        rig.logs.insert(BrokerLogs { key, events: rig.log.clone(), dead_letters: FakeLog::new() });
+        rig.logs.insert(BrokerLogs {
+            key,
+            id: crate::log::LogId::default(),
+            events: rig.log.clone(),
+            dead_letters: FakeLog::new(),
+        });
     };
     assert_eq!(tokio::join!(early, added).0, 202);
     assert_eq!(rig.send("POST", "/ns/never", &GOOD, b"x").await.status, 404);

@@ -211,16 +211,16 @@ impl Engine {
             self.roll()?;
         }
         self.look_ahead();
-        let needed = self.current.as_ref().map_or(0, |current| current.at) + length;
-        let enough = |current: &Option<Current>| current.as_ref().is_some_and(|current| needed <= current.allocated);
-        if enough(&self.current) {
-            return Ok(());
+        let lacks = |current: &Current| current.at + length > current.allocated;
+        if self.current.as_ref().is_some_and(lacks) {
+            // What is being zeroed may be enough.
+            self.settle_room();
         }
-        self.settle_room();
         let Some(current) = &mut self.current else { return Err(AppendError::Closed) };
-        if needed <= current.allocated {
+        if !lacks(current) {
             return Ok(());
         }
+        let needed = current.at + length;
         let step = self.options.allocate_bytes.max(1);
         let length = needed.div_ceil(step).saturating_mul(step).min(limit.max(needed));
         match current.file.allocate(length) {

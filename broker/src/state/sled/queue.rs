@@ -19,7 +19,7 @@ const ENTRY_BYTES: usize = 64;
 /// Requests that wait: far more than there are callers.
 const REQUESTS_MAX: usize = 1024;
 /// A flush that takes longer than this has hung: one hundred times the slowest disk that is of use.
-const FLUSH_TIME_MAX: Duration = Duration::from_secs(30);
+pub(super) const FLUSH_TIME_MAX: Duration = Duration::from_secs(30);
 
 type Answer<T> = oneshot::Sender<Result<T, StateError>>;
 
@@ -72,6 +72,10 @@ struct Queue {
     stopping: bool,
     stopped: bool,
     busy_since: Option<Instant>,
+    /// Since when the oldest of `pending` waits.
+    pending_since: Option<Instant>,
+    /// Since when the oldest write that the owner is making durable does.
+    flushing_since: Option<Instant>,
     health: StoreHealth,
 }
 
@@ -111,7 +115,16 @@ fn replace<K: Ord>(
 impl Shared {
     pub(super) fn new(health: StoreHealth) -> Self {
         let pending = Pending::default();
-        let queue = Queue { pending, requests: Vec::new(), stopping: false, stopped: false, busy_since: None, health };
+        let queue = Queue {
+            pending,
+            requests: Vec::new(),
+            stopping: false,
+            stopped: false,
+            busy_since: None,
+            pending_since: None,
+            flushing_since: None,
+            health,
+        };
         Self { queue: Mutex::new(queue), queued: Condvar::new(), stopped: Condvar::new() }
     }
 
@@ -121,6 +134,7 @@ impl Shared {
 
     pub(super) fn write_cursor(&self, key: &TriggerKey, cursor: Option<Vec<u8>>) {
         let mut queue = self.lock();
+        queue.pending_since.get_or_insert_with(Instant::now);
         let pending = &mut queue.pending;
         let key_bytes = key.namespace.as_str().len() + key.name.as_str().len();
         // Refusing a cursor costs repeated deliveries only: the one stored before stays valid.
@@ -133,6 +147,7 @@ impl Shared {
 
     pub(super) fn write_value(&self, key: String, value: Option<Vec<u8>>) {
         let mut queue = self.lock();
+        queue.pending_since.get_or_insert_with(Instant::now);
         let pending = &mut queue.pending;
         let size = key.len() + value.as_ref().map_or(0, Vec::len);
         if size > VALUE_BYTES_MAX {
@@ -171,6 +186,7 @@ impl Shared {
         let waited = self.queued.wait_timeout_while(queue, interval, idle);
         let mut queue = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(queue, _)| queue);
         queue.busy_since = Some(Instant::now());
+        queue.flushing_since = queue.pending_since.take();
         let pending = std::mem::take(&mut queue.pending);
         Work { pending, requests: std::mem::take(&mut queue.requests), last: queue.stopping }
     }
@@ -179,6 +195,7 @@ impl Shared {
     pub(super) fn done(&self, health: StoreHealth) {
         let mut queue = self.lock();
         queue.busy_since = None;
+        queue.flushing_since = None;
         queue.health = health;
     }
 
@@ -188,6 +205,13 @@ impl Shared {
         queue.stopped = true;
         queue.requests.clear();
         self.stopped.notify_all();
+    }
+
+    /// How long the oldest write that is not durable waits.
+    pub(super) fn unflushed(&self) -> Duration {
+        let queue = self.lock();
+        // What the owner has in hand is older than what was queued since.
+        queue.flushing_since.or(queue.pending_since).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     pub(super) fn health(&self) -> StoreHealth {

@@ -1,17 +1,18 @@
-//! Real files, with syncs that fail when told to.
+//! Real files, with syncs that fail or hang when told to.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use crate::log::segment::fs::{File, FileSystem, Open};
 
 #[derive(Debug, Clone, Default)]
-pub(in crate::state) struct Files {
+pub(crate) struct Files {
     syncs_to_fail: Arc<AtomicU64>,
+    hung: Arc<(Mutex<bool>, Condvar)>,
 }
 
 #[derive(Debug)]
@@ -22,8 +23,14 @@ struct Real {
 
 impl Files {
     /// The next `count` syncs fail.
-    pub(in crate::state) fn fail_syncs(&self, count: u64) {
+    pub(crate) fn fail_syncs(&self, count: u64) {
         self.syncs_to_fail.store(count, Ordering::SeqCst);
+    }
+
+    /// Syncs do not return from now on, or do so again.
+    pub(crate) fn hang(&self, hung: bool) {
+        *self.hung.0.lock().unwrap() = hung;
+        self.hung.1.notify_all();
     }
 }
 
@@ -37,6 +44,8 @@ impl File for Real {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let (hung, changed) = &*self.files.hung;
+        drop(changed.wait_while(hung.lock().unwrap(), |hung| *hung).unwrap());
         let fails = |left: u64| left.checked_sub(1);
         if self.files.syncs_to_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok() {
             return Err(io::Error::other("the test wants this sync to fail"));

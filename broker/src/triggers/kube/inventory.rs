@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::record::{Kind, Record, names, uid};
 use crate::clock::UnixMicros;
-use crate::names::TriggerKey;
+use crate::names::{BrokerKey, TriggerKey};
 use crate::triggers::convert::{BrokerPart, Defaults, TriggerPart, broker_part, table, trigger_part};
 use crate::triggers::recipient::Lookup;
 use crate::triggers::table::{Knowledge, Table};
@@ -216,7 +216,12 @@ impl Inventory {
         let since = |key: &TriggerKey| UnixMicros(since.get(key).copied().unwrap_or_default());
         let mut table = table(brokers, parts, defaults, since);
         let bad = self.triggers.iter().filter(|(_, held)| held.good.is_none());
-        table.unserved.extend(bad.filter_map(|((namespace, name), _)| TriggerKey::parse(namespace, name).ok()));
+        table.unserved.extend(bad.filter_map(|((namespace, name), held)| {
+            let broker = held.broker.as_deref().and_then(|broker| BrokerKey::parse(namespace, broker).ok());
+            Some((TriggerKey::parse(namespace, name).ok()?, broker))
+        }));
+        let bad = self.brokers.iter().filter(|(_, held)| held.good.is_none());
+        table.faulty = bad.filter_map(|((namespace, name), _)| BrokerKey::parse(namespace, name).ok()).collect();
         table.knowledge = knowledge;
         table
     }
