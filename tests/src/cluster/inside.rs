@@ -21,8 +21,10 @@ impl Cluster {
     /// # Errors
     /// When it is no address, or is there already.
     pub fn add_address(&self, address: &str) -> anyhow::Result<()> {
-        let whole = if address.contains(':') { "128" } else { "32" };
-        run(self.command("ip".as_ref()).args(["address", "add", &format!("{address}/{whole}"), "dev", "lo"])).map(drop)
+        // Without `nodad` an address of IPv6 cannot be listened at for a moment, until the kernel has looked for others.
+        let (whole, more): (_, &[&str]) = if address.contains(':') { ("128", &["nodad"]) } else { ("32", &[]) };
+        let whole = format!("{address}/{whole}");
+        run(self.command("ip".as_ref()).args(["address", "add", &whole, "dev", "lo"]).args(more)).map(drop)
     }
 
     /// A listener inside, at `10.99.1.7:8080` for instance; it works from any thread.
