@@ -46,6 +46,9 @@ impl<'a> Stage<'a> {
             let crd = format!("customresourcedefinition/{crd}.eventing.knative.dev");
             cluster.wait("default", &crd, "condition=Established").unwrap();
         }
+        // The last test's controller was killed; nobody need wait for its Lease to run out.
+        let freed = ["delete", "lease", ACCOUNT, "--namespace", SYSTEM, "--ignore-not-found"];
+        assert!(cluster.kubectl(&freed).unwrap().status.success());
         cluster.apply(&broker_pods(true)).unwrap();
         let kubeconfig = cluster.kubeconfig_as(SYSTEM, ACCOUNT).unwrap();
         let (namespace, client) = (cluster.namespace(prefix).unwrap(), cluster.client().await.unwrap());

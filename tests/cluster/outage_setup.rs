@@ -19,10 +19,11 @@ const PACE: Duration = Duration::from_millis(20);
 
 /// The two programs, behind one proxy.
 pub(crate) struct Both<'a> {
-    pub(crate) stage: Stage<'a>,
-    pub(crate) proxy: ApiProxy,
+    // Dropped before the stage, whose next user finds no other controller then.
     pub(crate) controller: ControllerProcess,
     pub(crate) broker: BrokerProcess,
+    pub(crate) stage: Stage<'a>,
+    pub(crate) proxy: ApiProxy,
     _home: Home,
 }
 

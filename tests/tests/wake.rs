@@ -16,7 +16,15 @@ mod endpoints;
 mod failures;
 #[path = "../wake/idle.rs"]
 mod idle;
+#[path = "../wake/kinds.rs"]
+mod kinds;
+#[path = "../wake/paths.rs"]
+mod paths;
+#[path = "../wake/race.rs"]
+mod race;
 #[path = "../wake/raise.rs"]
 mod raise;
 #[path = "../wake/stage.rs"]
 mod stage;
+#[path = "../wake/unreliable.rs"]
+mod unreliable;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::Value;
-use tests::cluster::{Cluster, Write};
+use tests::cluster::{ApiProxy, Cluster, Write};
 use tests::harness::{Answer, BrokerProcess, Home, Launch, Publisher, Received, Subscriber, eventually};
 
 use super::controller_setup::{ControllerProcess, Stage, condition, service, trigger};
@@ -14,27 +14,51 @@ const ACCOUNT: &str = "reveille-broker";
 
 /// A namespace with a Broker, and both programs.
 pub(crate) struct Night<'a> {
+    // Dropped before the stage, whose next user finds no other controller then.
+    _controller: ControllerProcess,
     pub(crate) stage: Stage<'a>,
     pub(crate) cluster: &'a Cluster,
     pub(crate) launch: Launch,
-    _controller: ControllerProcess,
     _home: Home,
 }
 
 impl<'a> Night<'a> {
     pub(crate) async fn begin(cluster: &'a Cluster, prefix: &str) -> Self {
+        Self::through(cluster, prefix, None).await
+    }
+
+    /// The same with a broker that speaks with the API server through a proxy.
+    pub(crate) async fn behind_a_proxy(cluster: &'a Cluster, prefix: &str) -> (Self, ApiProxy) {
+        let proxy = cluster.api_proxy_inside().unwrap();
+        (Self::through(cluster, prefix, Some(&proxy)).await, proxy)
+    }
+
+    async fn through(cluster: &'a Cluster, prefix: &str, proxy: Option<&ApiProxy>) -> Self {
         let stage = Stage::new(cluster, prefix).await;
         let controller = stage.start().await;
         let home = Home::new();
-        let kubeconfig = cluster.kubeconfig_inside_as(SYSTEM, ACCOUNT).unwrap();
-        let program = Path::new(env!("CARGO_BIN_EXE_reveille-under-test"));
-        let launch = Launch::kube(program, &home, &kubeconfig).within(cluster.within());
+        let launch = launch(cluster, &home, proxy);
         stage.broker().await;
         Self { stage, cluster, launch, _controller: controller, _home: home }
     }
 
     pub(crate) async fn start(&self) -> BrokerProcess {
         self.launch.start().await.unwrap()
+    }
+
+    /// Somebody else scales a Deployment.
+    pub(crate) async fn scale(&self, name: &str, replicas: u32) {
+        let namespace = self.stage.namespace.name();
+        let uri = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale");
+        let request = http::Request::patch(uri).header(http::header::CONTENT_TYPE, "application/merge-patch+json");
+        let body = format!("{{\"spec\":{{\"replicas\":{replicas}}}}}").into_bytes();
+        let _: Value = self.stage.client().request(request.body(body).unwrap()).await.unwrap();
+    }
+
+    /// Sets an annotation of an object, such as `trigger`, `orders`.
+    pub(crate) fn annotate(&self, kind: &str, name: &str, annotation: &str) {
+        let noted = self.stage.namespace.kubectl(&["annotate", kind, name, annotation]).unwrap();
+        assert!(noted.status.success(), "{noted:?}");
     }
 
     /// A Deployment at zero with that name, its Service and a Trigger for it, which is ready.
@@ -59,6 +83,14 @@ impl<'a> Night<'a> {
         eventually(&format!("the broker to serve {name}"), || async {
             let item = broker.trigger_in(self.stage.namespace.name(), name).await?;
             item.subscriber.starts_with("http").then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until everything was delivered to a Trigger.
+    pub(crate) async fn settled(&self, broker: &BrokerProcess, name: &str) {
+        eventually(&format!("all to be delivered to {name}"), || async {
+            (broker.trigger_in(self.stage.namespace.name(), name).await?.lag.events == 0).then_some(())
         })
         .await;
     }
@@ -99,6 +131,11 @@ impl<'a> Night<'a> {
         self.cluster.audit_writes(picked).await.unwrap()
     }
 
+    /// How many of those the API server did.
+    pub(crate) async fn writes_done(&self) -> usize {
+        self.writes().await.iter().filter(|write| write.code == 200).count()
+    }
+
     /// A server inside the cluster at an address of its own.
     pub(crate) fn pod(&self, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Subscriber {
         Subscriber::on(self.cluster.listen_inside(&format!("{}:8080", self.address())).unwrap(), script)
@@ -131,6 +168,15 @@ impl<'a> Night<'a> {
         let endpoints: Vec<(&str, &str)> = addresses.iter().map(|address| (address.as_str(), "true")).collect();
         self.slice(name, &endpoints);
     }
+}
+
+/// A broker on a home of its own, that speaks with the API server directly or through a proxy.
+pub(crate) fn launch(cluster: &Cluster, home: &Home, proxy: Option<&ApiProxy>) -> Launch {
+    let kubeconfig = match proxy {
+        None => cluster.kubeconfig_inside_as(SYSTEM, ACCOUNT).unwrap(),
+        Some(proxy) => proxy.kubeconfig(&cluster.kubeconfig_as(SYSTEM, ACCOUNT).unwrap()).unwrap(),
+    };
+    Launch::kube(Path::new(env!("CARGO_BIN_EXE_reveille-under-test")), home, &kubeconfig).within(cluster.within())
 }
 
 /// A workload whose pods carry `app: LABEL`.

@@ -107,6 +107,7 @@ impl Waker for ScaleWaker {
         let WakeTarget::Scale(spec) = target else { return Box::pin(async { Err(misdirected()) }) };
         let port = self.0.directory.port(&spec.port);
         if port.is_up() {
+            self.0.is_up(spec);
             return Box::pin(std::future::ready(Ok(self.0.guard(spec))));
         }
         let wake = Wake { shared: self.0.clone(), port, spec: spec.clone(), trigger: trigger.clone() };
@@ -173,9 +174,7 @@ impl Wake {
                 return Err(self.late());
             }
         }
-        if let Ok(workload) = &self.spec.workload {
-            self.shared.is_up(&(self.spec.port.namespace.clone(), workload.clone()));
-        }
+        self.shared.is_up(&self.spec);
         let guard = self.shared.guard(&self.spec);
         if raised {
             self.shared.metrics.wake_seconds.observe(began.elapsed().as_secs_f64());
@@ -284,8 +283,11 @@ impl Shared {
         *entry = Raised { times: times + 1, last: now };
     }
 
-    fn is_up(&self, key: &Key) {
-        self.raised.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    /// Nobody undid the last raise: those before it count no more.
+    fn is_up(&self, spec: &ScaleSpec) {
+        let Ok(workload) = &spec.workload else { return };
+        let key = (spec.port.namespace.clone(), workload.clone());
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 }
 

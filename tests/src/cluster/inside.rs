@@ -10,17 +10,21 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::beside::WITH_HOSTS;
 use super::start::{SERVER, kubeconfig_text};
 use super::{Cluster, relay, run};
 use crate::harness::Within;
 
 impl Cluster {
-    /// Gives the namespace one more address, such as `10.99.1.7`. It blocks the thread for a moment.
+    /// Gives the namespace one more address, such as `10.99.1.7` or `fd99::7`. It blocks the thread for a moment.
     ///
     /// # Errors
     /// When it is no address, or is there already.
     pub fn add_address(&self, address: &str) -> anyhow::Result<()> {
-        run(self.command("ip".as_ref()).args(["address", "add", &format!("{address}/32"), "dev", "lo"])).map(drop)
+        // Without `nodad` an address of IPv6 cannot be listened at for a moment, until the kernel has looked for others.
+        let (whole, more): (_, &[&str]) = if address.contains(':') { ("128", &["nodad"]) } else { ("32", &[]) };
+        let whole = format!("{address}/{whole}");
+        run(self.command("ip".as_ref()).args(["address", "add", &whole, "dev", "lo"]).args(more)).map(drop)
     }
 
     /// A listener inside, at `10.99.1.7:8080` for instance; it works from any thread.
@@ -48,6 +52,18 @@ impl Cluster {
         let enter = ["nsenter", "--target", &init.to_string(), "--net", "--"].map(Into::into).to_vec();
         let reach = move |inside: SocketAddr| relay::start(init, inside).expect("a relay into the cluster");
         Within { enter, reach: Arc::new(reach) }
+    }
+
+    /// The same for a broker that also reads [`Cluster::hosts`] in place of `/etc/hosts`.
+    ///
+    /// # Errors
+    /// When that file cannot be written.
+    pub fn within_knowing_hosts(&self) -> anyhow::Result<Within> {
+        let hosts = self.hosts_written()?;
+        let mut within = self.within();
+        within.enter.extend(["unshare", "--mount", "sh", "-c", WITH_HOSTS].map(Into::into));
+        within.enter.push(hosts.into());
+        Ok(within)
     }
 
     /// A kubeconfig as that of [`Cluster::kubeconfig_as`], for processes inside.

@@ -127,7 +127,7 @@ async fn answered<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Res
 fn fault(workload: &Workload, verb: &str, error: Option<kube::Error>) -> WakeError {
     let what = format!("{} {}", workload.kind, workload.name);
     let Some(error) = error else {
-        let message = format!("the API server did not answer within {} s", ASK_TIMEOUT.as_secs());
+        let message = format!("the API server gave no answer, or only asked to wait, for {} s", ASK_TIMEOUT.as_secs());
         return WakeError { reason: "ApiServerUnreachable", message };
     };
     let (reason, message) = match &error {

@@ -52,12 +52,12 @@ impl Shared {
 }
 
 impl ApiProxy {
-    pub(super) async fn start(server: String) -> anyhow::Result<Self> {
+    /// On a listener that may be in another network than the API server, at its URL `server`.
+    fn start(server: String, listener: TcpListener) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // Over HTTP/1 each watch has a connection of its own: one that is held cannot hold another.
         let client =
             reqwest::Client::builder().no_proxy().http1_only().tls_danger_accept_invalid_certs(true).build()?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (rules, faults, seen) = (watch::Sender::new(Vec::new()), AtomicU64::new(0), Mutex::default());
         let shared = Arc::new(Shared { server, client, rules, faults, seen });
@@ -123,7 +123,15 @@ impl Cluster {
     /// # Errors
     /// When it cannot listen.
     pub async fn api_proxy(&self) -> anyhow::Result<ApiProxy> {
-        ApiProxy::start(self.server_url()).await
+        ApiProxy::start(self.server_url(), TcpListener::bind("127.0.0.1:0").await?)
+    }
+
+    /// The same for programs inside the cluster's network.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn api_proxy_inside(&self) -> anyhow::Result<ApiProxy> {
+        ApiProxy::start(self.server_url(), self.listen_inside("127.0.0.1:0")?)
     }
 }
 
