@@ -14,7 +14,12 @@ pub(super) const UNSHARE: [&str; 6] = ["--net", "--mount", "--pid", "--fork", "-
 /// # Panics
 /// When it can do neither.
 pub(super) fn go_on() -> bool {
-    may_go_on(obstacle(), std::env::var_os("CI").is_some()).expect("the reason is in the message")
+    let skipped = skipped(obstacle(), std::env::var_os("CI").is_some()).expect("the reason is in the message");
+    if let Some(reason) = &skipped {
+        // Not `eprintln!`: the test runner keeps to itself what a test that passes printed with it.
+        let _ = writeln!(std::io::stderr(), "skipped: no test cluster can run here: {reason}");
+    }
+    skipped.is_none()
 }
 
 /// Why no cluster can run here, or `None` if one can.
@@ -30,16 +35,11 @@ fn obstacle() -> Option<String> {
     }
 }
 
-/// `Ok(false)` is a skip, of which stderr then has its line; an error is a skip where none is allowed (`ci`).
-fn may_go_on(obstacle: Option<String>, ci: bool) -> Result<bool, String> {
+/// Why a test is skipped, if it is; an error is a skip where none is allowed (`ci`).
+fn skipped(obstacle: Option<String>, ci: bool) -> Result<Option<String>, String> {
     match obstacle {
-        None => Ok(true),
         Some(reason) if ci => Err(format!("no test cluster can run here, and in CI none may be skipped: {reason}")),
-        Some(reason) => {
-            // Not `eprintln!`: the test runner keeps to itself what a test that passes printed with it.
-            let _ = writeln!(std::io::stderr(), "skipped: no test cluster can run here: {reason}");
-            Ok(false)
-        }
+        obstacle => Ok(obstacle),
     }
 }
 
@@ -49,9 +49,10 @@ mod tests {
 
     #[test]
     fn a_skip_is_a_failure_in_ci_only() {
-        assert_eq!(may_go_on(None, true), Ok(true));
-        assert_eq!(may_go_on(None, false), Ok(true));
-        assert_eq!(may_go_on(Some("no root".to_owned()), false), Ok(false));
-        assert!(may_go_on(Some("no root".to_owned()), true).unwrap_err().contains("no root"));
+        let obstacle = || Some("no root".to_owned());
+        assert_eq!(skipped(None, true), Ok(None));
+        assert_eq!(skipped(None, false), Ok(None));
+        assert_eq!(skipped(obstacle(), false), Ok(obstacle()));
+        assert!(skipped(obstacle(), true).unwrap_err().contains("no root"));
     }
 }
