@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tests::harness::{Answer, Sample, Subscriber, eventually};
 
 use crate::installed::{broker, refused};
-use crate::together_setup::{Scene, condition, has, message, publish, to};
+use crate::together_setup::{Scene, has, publish, to};
+use tests::cluster::{condition, message};
 
 const CLASS: &str = "eventing.knative.dev/broker.class";
 

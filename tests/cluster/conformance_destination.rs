@@ -2,7 +2,8 @@
 
 use tests::harness::{Answer, Subscriber, eventually};
 
-use crate::together_setup::{Scene, gadgets, has, message, publish, to};
+use crate::together_setup::{Scene, gadgets, has, publish, to};
+use tests::cluster::message;
 
 /// A subscriber that is a Gadget: a kind that nobody knew when Reveille was built.
 const GADGET: &str = "ref: {apiVersion: gadgets.example.dev/v1, kind: Gadget, name: g}";

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use tests::harness::{Answer, Subscriber, eventually};
 
 use crate::kubectl::done;
-use crate::together_setup::{Scene, condition, gadgets, has, message, publish, to, trigger};
+use crate::together_setup::{Scene, gadgets, has, publish, to, trigger};
+use tests::cluster::{condition, message};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t1_a_trigger_without_a_broker_waits_for_it_and_then_delivers() {

@@ -1,8 +1,8 @@
 //! What the controller says of Brokers, and of those that are not its own.
 
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, condition, message};
 
-use super::controller_setup::{ControllerProcess, Stage, broker, condition, message, service, trigger};
+use super::controller_setup::{ControllerProcess, Stage, broker, service, trigger};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b1_a_broker_of_our_class_is_ready_at_an_address() {

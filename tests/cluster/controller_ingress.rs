@@ -1,8 +1,8 @@
 //! What the controller says of Brokers while the broker itself is down.
 
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, condition, message};
 
-use super::controller_setup::{ControllerProcess, Stage, broker, broker_pods, condition, message, trigger};
+use super::controller_setup::{ControllerProcess, Stage, broker, broker_pods, trigger};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b2_t2_a_broker_and_its_triggers_are_ready_only_with_a_data_plane() {

@@ -85,20 +85,12 @@ impl<'a> Stage<'a> {
 
     /// An object as it is now; `None` where there is none.
     pub(crate) async fn get(&self, plural: &str, name: &str) -> Option<Value> {
-        let namespace = self.namespace.name();
-        let uri = format!("/apis/eventing.knative.dev/v1/namespaces/{namespace}/{plural}/{name}");
-        self.client.request(http::Request::get(uri).body(Vec::new()).unwrap()).await.ok()
+        self.namespace.get(&self.client, plural, name).await
     }
 
     /// Waits until `Ready` is `status` for `reason` (any where it is empty) and the object's present generation.
     pub(crate) async fn ready(&self, plural: &str, name: &str, status: &str, reason: &str) -> Value {
-        eventually(&format!("{plural}/{name} to be Ready={status} {reason}"), || async {
-            let object = self.get(plural, name).await?;
-            let ready = condition(&object, "Ready")?;
-            let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
-            (current && ready["status"] == status && (reason.is_empty() || ready["reason"] == reason)).then_some(object)
-        })
-        .await
+        self.namespace.ready(&self.client, plural, name, status, reason).await
     }
 
     pub(crate) async fn trigger(&self, name: &str, status: &str, reason: &str) -> Value {
@@ -121,15 +113,6 @@ impl<'a> Stage<'a> {
         let picked = |write: &Write| write.user == user && write.namespace == self.namespace.name();
         self.cluster.audit_writes(picked).await.unwrap()
     }
-}
-
-pub(crate) fn condition<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
-    object["status"]["conditions"].as_array()?.iter().find(|one| one["type"] == name)
-}
-
-/// The words of a condition.
-pub(crate) fn message<'v>(object: &'v Value, name: &str) -> &'v str {
-    condition(object, name).unwrap()["message"].as_str().unwrap_or_default()
 }
 
 pub(crate) fn broker(name: &str, class: &str) -> String {

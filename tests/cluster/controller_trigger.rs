@@ -1,9 +1,9 @@
 //! What the controller says of Triggers and what they lead to.
 
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, condition, message};
 use tests::harness::eventually;
 
-use super::controller_setup::{Stage, condition, message, service, to_service, trigger};
+use super::controller_setup::{Stage, service, to_service, trigger};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t6_d1_a_trigger_follows_the_service_that_it_refers_to() {

@@ -90,9 +90,8 @@ async fn all_ready(stage: &Stage<'_>) {
         let uri = format!("/apis/eventing.knative.dev/v1/namespaces/{}/triggers", stage.namespace.name());
         let request = http::Request::get(uri).body(Vec::new()).unwrap();
         let list: Value = stage.client().request(request).await.ok()?;
-        let ready = |item: &&Value| {
-            super::controller_setup::condition(item, "Ready").is_some_and(|ready| ready["status"] == "True")
-        };
+        let ready =
+            |item: &&Value| tests::cluster::condition(item, "Ready").is_some_and(|ready| ready["status"] == "True");
         (list["items"].as_array()?.iter().filter(ready).count() == TRIGGERS).then_some(())
     })
     .await;

@@ -2,12 +2,12 @@
 //! in annotations, and other controllers' conditions stay.
 
 use serde_json::{Value, json};
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, condition};
 use tests::harness::{Subscriber, eventually};
 
 use crate::installed::{apply, refused};
 use crate::kubectl::done;
-use crate::together_setup::{Programs, Scene, condition, has, publish, to, trigger};
+use crate::together_setup::{Programs, Scene, has, publish, to, trigger};
 
 const DEFINITIONS: &str = include_str!("knative_definitions.yaml");
 

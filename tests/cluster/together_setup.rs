@@ -73,20 +73,12 @@ impl<'a> Scene<'a> {
 
     /// An object of one of our kinds as it is now.
     pub(crate) async fn get(&self, plural: &str, name: &str) -> Option<Value> {
-        let namespace = self.namespace.name();
-        let uri = format!("/apis/eventing.knative.dev/v1/namespaces/{namespace}/{plural}/{name}");
-        self.client.request(http::Request::get(uri).body(Vec::new()).unwrap()).await.ok()
+        self.namespace.get(&self.client, plural, name).await
     }
 
     /// Waits until `Ready` is `status` for `reason` (any where it is empty) and the object's present generation.
     pub(crate) async fn ready(&self, plural: &str, name: &str, status: &str, reason: &str) -> Value {
-        eventually(&format!("{plural}/{name} to be Ready={status} {reason}"), || async {
-            let object = self.get(plural, name).await?;
-            let ready = condition(&object, "Ready")?;
-            let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
-            (current && ready["status"] == status && (reason.is_empty() || ready["reason"] == reason)).then_some(object)
-        })
-        .await
+        self.namespace.ready(&self.client, plural, name, status, reason).await
     }
 
     /// The address that the Broker's status gives, for publishers.
@@ -169,15 +161,6 @@ async fn start<T: DeserializeOwned>(cluster: &Cluster, name: &str, program: &Pat
         std::future::ready(said.split_once('\n').map(|(line, _)| serde_json::from_str(line).unwrap()))
     })
     .await
-}
-
-pub(crate) fn condition<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
-    object["status"]["conditions"].as_array()?.iter().find(|one| one["type"] == name)
-}
-
-/// The words of a condition.
-pub(crate) fn message<'v>(object: &'v Value, name: &str) -> &'v str {
-    condition(object, name).unwrap()["message"].as_str().unwrap_or_default()
 }
 
 /// A Trigger of the Broker `default`; `rest` is YAML that follows the Broker's name in `spec`.

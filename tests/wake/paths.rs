@@ -110,11 +110,7 @@ async fn a_headless_service_is_woken_and_its_pods_are_dialled() {
     let broker = night.start().await;
     night.served(&broker, "orders").await;
     let ids = publish(&night.publisher(&broker), "e", 10).await;
-    night.awake("orders").await;
-    let pod = night.pod(|_| Answer::code(200));
-    night.ready("orders", &[&pod]);
-    pod.wait_for(ids.len()).await;
-    each_once(pod.ids(), ids);
+    night.delivered("orders", ids).await;
     assert_eq!(night.writes_done().await, 1);
 }
 

@@ -99,11 +99,7 @@ async fn of_three_brokers_with_a_backlog_one_writes() {
     for proxy in &proxies {
         proxy.heal();
     }
-    night.awake("orders").await;
-    let pod = night.pod(|_| Answer::code(200));
-    night.ready("orders", &[&pod]);
-    pod.wait_for(ids.len()).await;
-    each_once(pod.ids(), ids);
+    night.delivered("orders", ids).await;
     assert_eq!(night.replicas("deployments", "orders").await, (1, generation + 1));
     let writes = night.writes().await;
     assert_eq!(night.writes_done().await, 1, "{writes:?}");

@@ -3,7 +3,7 @@
 use tests::cluster::Cluster;
 use tests::harness::{Answer, eventually};
 
-use super::stage::{Night, each_once, publish, workload};
+use super::stage::{Night, publish, workload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_event_wakes_and_is_delivered_once_an_endpoint_is_ready() {
@@ -48,11 +48,7 @@ async fn a_burst_is_one_wake_and_loses_nothing() {
     night.served(&broker, "orders").await;
     let (_, generation) = night.replicas("deployments", "orders").await;
     let ids = publish(&night.publisher(&broker), "e", 10_000).await;
-    night.awake("orders").await;
-    let pod = night.pod(|_| Answer::code(200));
-    night.ready("orders", &[&pod]);
-    pod.wait_for(ids.len()).await;
-    each_once(pod.ids(), ids);
+    night.delivered("orders", ids).await;
     assert_eq!(night.replicas("deployments", "orders").await, (1, generation + 1));
     assert_eq!(night.writes().await.len(), 1);
 }
@@ -71,11 +67,7 @@ async fn a_broker_that_starts_with_a_backlog_wakes_without_a_new_event() {
     let scaled = night.stage.namespace.kubectl(&["scale", "deployment/orders", "--replicas=0"]).unwrap();
     assert!(scaled.status.success());
     let broker = night.start().await;
-    night.awake("orders").await;
-    let pod = night.pod(|_| Answer::code(200));
-    night.ready("orders", &[&pod]);
-    pod.wait_for(ids.len()).await;
-    each_once(pod.ids(), ids);
+    night.delivered("orders", ids).await;
     drop(broker);
 }
 

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::Value;
-use tests::cluster::{ApiProxy, Cluster, Write};
+use tests::cluster::{ApiProxy, Cluster, Write, condition};
 use tests::harness::{Answer, BrokerProcess, Home, Launch, Publisher, Received, Subscriber, eventually};
 
-use super::controller_setup::{ControllerProcess, Stage, condition, service, trigger};
+use super::controller_setup::{ControllerProcess, Stage, service, trigger};
 
 const SYSTEM: &str = "reveille-system";
 const ACCOUNT: &str = "reveille-broker";
@@ -121,6 +121,15 @@ impl<'a> Night<'a> {
             (self.replicas("deployments", name).await.0 > 0).then_some(())
         })
         .await;
+    }
+
+    /// Once `name` is scaled up, gives it a pod that takes everything, and waits until that has each of `ids` once.
+    pub(crate) async fn delivered(&self, name: &str, ids: Vec<String>) {
+        self.awake(name).await;
+        let pod = self.pod(|_| Answer::code(200));
+        self.ready(name, &[&pod]);
+        pod.wait_for(ids.len()).await;
+        each_once(pod.ids(), ids);
     }
 
     /// What the broker wrote here, besides the status of Triggers.

@@ -14,6 +14,7 @@ mod inside;
 mod installed;
 mod namespace;
 mod node;
+mod object;
 mod proxy;
 mod relay;
 mod start;
@@ -31,6 +32,7 @@ pub use definition::without_schema;
 pub use image::{build_image, buildah};
 pub use installed::SYSTEM;
 pub use namespace::Namespace;
+pub use object::{condition, message};
 pub use proxy::{ApiProxy, Fault};
 
 use crate::harness::{DEADLINE, eventually};

@@ -5,7 +5,7 @@ use crate::status::summary;
 use crate::world::tests::{broker as broker_object, key, merge, object, service, trigger as trigger_object, world};
 use crate::world::{Gvk, KindState};
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         default_class: false,
         cluster_domain: "c.l".into(),

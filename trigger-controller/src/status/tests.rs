@@ -1,18 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::plan::{Settings, plan};
+use crate::plan::plan;
+use crate::plan::tests::settings;
 use crate::world::tests::{broker, key, merge, service, trigger, world};
 use crate::world::{Kind, World};
-
-fn settings() -> Settings {
-    Settings {
-        default_class: false,
-        cluster_domain: "c.l".into(),
-        ingress_url: "http://in".into(),
-        ingress_service: None,
-    }
-}
 
 fn with_status(status: &Value, managers: &Value) -> (World, Key, Plan) {
     let subscriber = json!({"spec": {"subscriber": {"ref": {"apiVersion": "v1", "kind": "Service", "name": "s"}}}});
